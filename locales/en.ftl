@@ -197,6 +197,43 @@ sign-in-too-many = Too many attempts. Try again in { $number } s.
 sign-in-password-only = Sign in here with a password. Tokens are for programs.
 sign-in-no-accounts = This registry has no accounts. Everybody who reaches it may do everything.
 
+delete-tags-title = Delete tags
+delete-tags-nothing = No tag is chosen.
+delete-tags-absent = It is not there.
+delete-tags-untagged = Its image stays, and can be pulled by digest until garbage collection.
+delete-tags-others = Its image stays under its other tags: { $value }.
+delete-tags-immutable = Immutable by the rule { $value }.
+delete-tags-protected = Protected by the rule { $value }: only administrators may delete it.
+delete-tags-goes = goes
+delete-tags-stays = stays
+delete-tags-gone = gone
+delete-tags-deleted = deleted
+delete-tags-result = Result
+delete-tags-none-goes = None of these tags can be deleted.
+delete-tags-count = { $count ->
+    [one] Delete { $number } tag
+   *[other] Delete { $number } tags
+}
+tags-deleted = { $count ->
+    [one] { $number } tag was deleted.
+   *[other] { $number } tags were deleted.
+}
+tags-kept = { $count ->
+    [one] { $number } tag was not deleted.
+   *[other] { $number } tags were not deleted.
+}
+undo-deletions = { $count ->
+    [one] Undo: restore the tag
+   *[other] Undo: restore { $number } tags
+}
+back-to-tags = Back to the tags
+choose-tag = Choose { $value }
+choose-all = Choose all on this page
+choose-none = Choose none
+delete-chosen = Delete chosen tags…
+column-effect = Effect
+done-undone-all = The tags are there again.
+done-undone-in-part = Some tags are there again. Others could not be restored: the history of tags has their changes.
 done-tag-deleted = The tag was deleted.
 done-manifest-deleted = The manifest was deleted.
 done-repository-deleted = The repository was deleted.
@@ -246,6 +283,7 @@ error-full = The disk of the registry is full. Nothing was changed.
 error-read-only = The disk of the registry cannot be written. Nothing was changed.
 error-moving = The registry is moving to another storage. Images can be pulled; try changes again later.
 error-busy = Too many passwords are being checked. Try again in a second.
+problem-media-type = A media type is written type/subtype, such as application/vnd.oci.image.index.v1+json.
 problem-namespace = This name is not available: there is content, a grant or a webhook below it.
 problem-not-a-member = { $value } is not a member.
 problem-last-owner = { $value } is the last owner of { $of }. Add another one first.
@@ -283,7 +321,6 @@ password-new = New password
 password-again = New password again
 password-effect = A new password ends all sessions. Tokens stay.
 password-button = Change password
-problem-media-type = A media type is written type/subtype, such as application/vnd.oci.image.index.v1+json.
 password-elsewhere = This registry does not store your password: change it where your account comes from.
 password-changed = The password was changed. Sign in again with the new one.
 rights-title = Rights
@@ -675,6 +712,9 @@ webhook-url = URL
 webhook-repositories = Repositories
 webhook-events = Events
 webhook-deliveries = Deliveries
+webhook-media-types = Media types
+webhook-media-types-field = Media types, separated by commas (none: all)
+webhook-media-types-help = Of manifests that are pushed or pulled: the media type, or the type of an artifact. Deletions and moves of tags have none, and are always sent.
 webhook-all = all
 webhook-usual = all but pulls and blobs
 webhook-configured = { $value }, in the configuration
@@ -712,9 +752,6 @@ webhook-replayed = { $count ->
 webhook-secret = New secret
 webhook-secret-made = The webhook has a new secret. The old one also signs until the next change.
 webhook-remove = Remove this webhook
-webhook-media-types = Media types
-webhook-media-types-field = Media types, separated by commas (none: all)
-webhook-media-types-help = Of manifests that are pushed or pulled: the media type, or the type of an artifact. Deletions and moves of tags have none, and are always sent.
 webhook-remove-effect = Its deliveries go with it, also those that wait.
 done-webhook-removed = The webhook was removed.
 delivery-pending = pending

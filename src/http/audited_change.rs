@@ -1,8 +1,8 @@
-//! A change as its handler describes it, for the audit log. The audit middleware knows only the request line.
+//! Changes as their handler describes them, for the audit log. The audit middleware knows only the request line.
 
 use crate::http::response::Response;
 
-/// An entry of the audit log, in the extensions of a response.
+/// An entry of the audit log.
 #[derive(Clone, Debug)]
 pub(crate) struct AuditedChange {
     pub(crate) action: &'static str,
@@ -21,8 +21,17 @@ impl AuditedChange {
     }
 
     /// Adds the entry to a response.
-    pub(crate) fn on(self, mut response: Response) -> Response {
-        response.extensions_mut().insert(self);
+    pub(crate) fn on(self, response: Response) -> Response {
+        Self::all_on(vec![self], response)
+    }
+
+    /// Adds entries to a response. Without one, the request has changed nothing.
+    pub(crate) fn all_on(changes: Vec<Self>, mut response: Response) -> Response {
+        response.extensions_mut().insert(AuditedChanges(changes));
         response
     }
 }
+
+/// The entries of a response.
+#[derive(Clone, Debug)]
+pub(crate) struct AuditedChanges(pub(crate) Vec<AuditedChange>);

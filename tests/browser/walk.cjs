@@ -103,6 +103,7 @@ const PAGES = [
   "/charts/web", "/charts/web:0.3.0", "/team/model", "/team/model:2.1", "/?sort=size", "/?sort=pulls", "/zz/hostile", "/zz/hostile:1", "/zz/hostile:file", "/-/account",
   "/-/access?account=root&repository=team/app", "/-/organisations", "/-/organisations/acme", "/-/admin", "/-/admin/accounts",
   "/-/grants", "/-/grants?repository=team/app", "/-/admin/usage", "/-/admin/audit", "/-/delete/team/app:1.3", "/-/delete/team/app",
+  "/-/delete-tags/team/app?tag=1.3&tag=1.4-debug&tag=absent", "/team/app?choose=all",
   "/-/trash/team/app", "/-/history/team/app", "/-/admin/rules", "/-/admin/rules?repositories=**&tags=1.*",
   "/-/admin/jobs", "/-/admin/upstreams", "/-/webhooks", "/-/webhooks/ci", "/-/webhooks/ci?state=parked", "/-/api",
 ];
@@ -190,12 +191,38 @@ async function keyboard(browser) {
   await page.keyboard.press("Enter");
   await page.waitForURL(/infra\/backup\?done/);
   expect(await page.locator('a[href="/infra/backup:stable"]').count() === 0, "keyboard: the tag is still there");
+  await severalTags(window);
   await tabTo(page, 'form[action="/-/sign-out"] button');
   await page.keyboard.press("Enter");
   await page.waitForURL(base + "/");
   const account = await page.goto(`${base}/-/account`);
   expect(account.url().includes("/-/sign-in"), "keyboard: still signed in");
   await window.context.close();
+}
+
+// Two tags are chosen, deleted and restored.
+async function severalTags(window) {
+  const { page } = window;
+  await page.goto(`${base}/team/app`);
+  for (const tag of ["1.3", "1.4-debug"]) {
+    await tabTo(page, `input[name="tag"][value="${tag}"]`);
+    await page.keyboard.press("Space");
+  }
+  await tabTo(page, "#delete-tags button");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/-\/delete-tags\/team\/app\?/);
+  await check(window, "tags to delete");
+  await tabTo(page, "#confirmation");
+  await page.keyboard.type("team/app");
+  await page.keyboard.press("Enter");
+  await page.locator('[role="status"]').waitFor();
+  await check(window, "deleted tags");
+  await tabTo(page, 'form[action="/-/history/team/app"] button');
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/team\/app\?done=undone-all/);
+  for (const tag of ["1.3", "1.4-debug"]) {
+    expect(await page.locator(`a[href="/team/app:${tag}"]`).count() === 1, `keyboard: ${tag} is not restored`);
+  }
 }
 
 // A page of another origin, with a password that the browser keeps, and with tokens, as docker-registry-ui uses them.

@@ -59,8 +59,9 @@ pub use relocation::{
     Move, MoveBlobs, MoveLine, MoveMetadata, MoveProgress, MoveReport, MovedBlobs, MovedTable,
 };
 pub use repositories::{
-    ManifestEntry, Namespaces, OwnerUsage, OwnerUsages, Repositories, Repository, RepositoryUsage,
-    RepositoryUsages, SearchResult, SearchResults, TagEntry, Tags, Usage,
+    DeleteTags, DeletedTag, DeletedTags, KeptTag, ManifestEntry, Namespaces, OwnerUsage, OwnerUsages,
+    Repositories, Repository, RepositoryUsage, RepositoryUsages, SearchResult, SearchResults, TagEntry, Tags,
+    Usage,
 };
 pub use retention::{
     RetentionDeletion, RetentionReport, RetentionRequest, RetentionRule, RetentionRules, RunTag, RunUndone,

@@ -78,6 +78,48 @@ pub struct Tags {
     pub more: bool,
 }
 
+/// Deletes tags in one step: `POST /api/v1/repositories/<name>/_delete`. Their manifests stay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteTags {
+    /// At least one, and at most 1,000.
+    #[schemars(with = "Vec<String>")]
+    pub tags: Vec<Tag>,
+}
+
+/// The result of a deletion of tags.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeletedTags {
+    /// The deleted tags. `_undo` with `to_digest` brings one back.
+    pub deleted: Vec<DeletedTag>,
+    /// The tags that were not there.
+    #[schemars(with = "Vec<String>")]
+    pub absent: Vec<Tag>,
+    /// The tags that a rule keeps.
+    pub kept: Vec<KeptTag>,
+}
+
+/// A deleted tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeletedTag {
+    #[schemars(with = "String")]
+    pub tag: Tag,
+    /// The manifest that it pointed to.
+    #[schemars(with = "String")]
+    pub digest: Digest,
+}
+
+/// A tag that a rule keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeptTag {
+    #[schemars(with = "String")]
+    pub tag: Tag,
+    /// The pattern of the rule.
+    pub rule: String,
+    /// Whether the tag is immutable. Otherwise it is protected, and administrators may delete it.
+    pub immutable: bool,
+}
+
 impl Page for Tags {
     type Entry = TagEntry;
 

@@ -61,6 +61,7 @@ mod sizes;
 mod storage_state;
 mod storage_watch;
 mod sync;
+mod tag_deletion;
 pub mod tag_list;
 mod tag_lookups;
 pub mod uploads;

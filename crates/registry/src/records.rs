@@ -9,5 +9,6 @@ pub use store::metadata::{
     CounterDrift, DeletedManifest, Deletion, DeliveryCounts, DeliveryRecord, DeliveryState, ErasureMark,
     GrantRecord, HistoryEntry, Hit, ManifestDetails, ManifestRecord, MemberRecord, NewChange, OwnerUsage,
     QuotaExcess, QuotaUsage, ReferrerRecord, RepositoryRecord, RepositoryUsage, Restored, RunTag, SearchPage,
-    Source, TagRecord, TagRefusal, TeamRecord, TokenRecord, UndoOutcome, UndoTarget, Usage, ViewProblem,
+    Source, TagDeletion, TagRecord, TagRefusal, TeamRecord, TokenRecord, UndoOutcome, UndoTarget, Usage,
+    ViewProblem,
 };

@@ -42,7 +42,7 @@ DELETE with `If-Match` takes place only if the GET of the same address still has
 
 PUT and DELETE are idempotent, and a DELETE of something that is gone answers 404. A POST that makes something with a \
 name can be repeated: the second one answers 409. After a lost answer to a POST that makes a token or a webhook, list \
-them, and remove the one whose secret is lost. `_undo` with `to_digest` can be repeated, too.
+them, and remove the one whose secret is lost. `_delete`, and `_undo` with `to_digest`, can be repeated, too.
 
 Clients authenticate by HTTP Basic, with a user's name and password or personal token, or with a robot's name and \
 secret. A personal token or a robot's secret can also be a bearer token. An object that the caller may not see does not \

@@ -2,11 +2,13 @@
 
 use std::str::FromStr;
 
-use api::Tags;
-use oci::RepositoryName;
+use api::{DeleteTags, DeletedTag, DeletedTags, KeptTag, Tags};
+use oci::{RepositoryName, Tag};
 use registry::listing::{TagPosition, TagSearch};
+use registry::records::TagDeletion;
 
-use super::convert;
+use super::{convert, manage};
+use crate::http::audited_change::AuditedChange;
 use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::{self, Response};
@@ -84,4 +86,45 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
     filters.extend((!contains.is_empty()).then_some(("q", contains.as_str())));
     page.link_next(&mut response, &caller.links(), &path, &filters, last.as_deref());
     Ok(response)
+}
+
+/// The maximum number of tags that one request deletes.
+const MOST: usize = 1_000;
+
+pub(crate) async fn delete(mut call: Call<'_>, repository: &RepositoryName) -> Result<Response, Error> {
+    let DeleteTags { tags } = manage::body(&mut call).await?;
+    let deleted = delete_all(&call, repository, tags).await?;
+    Ok(AuditedChange::all_on(audited(repository, &deleted), response::json(&deleted)))
+}
+
+/// Deletes tags.
+pub(crate) async fn delete_all(
+    call: &Call<'_>,
+    repository: &RepositoryName,
+    mut tags: Vec<Tag>,
+) -> Result<DeletedTags, Error> {
+    if tags.is_empty() || tags.len() > MOST {
+        return Err(Error::BadParameter { parameter: "tags", expected: "1 to 1,000 tags" });
+    }
+    tags.sort_unstable();
+    tags.dedup();
+    let mut deleted = DeletedTags::default();
+    for (tag, result) in call.registry().delete_tags(repository, tags).await? {
+        match result {
+            TagDeletion::Deleted(digest) => deleted.deleted.push(DeletedTag { tag, digest }),
+            TagDeletion::Absent => deleted.absent.push(tag),
+            TagDeletion::Refused(refusal) => {
+                let (rule, immutable) = (refusal.pattern, refusal.is_immutable);
+                deleted.kept.push(KeptTag { tag, rule, immutable });
+            }
+        }
+    }
+    Ok(deleted)
+}
+
+/// The entries of the audit log: one for each deleted tag, as for a single deletion.
+pub(crate) fn audited(repository: &RepositoryName, deleted: &DeletedTags) -> Vec<AuditedChange> {
+    let one =
+        |deleted: &DeletedTag| AuditedChange::new("manifest.delete", format!("{repository}:{}", deleted.tag));
+    deleted.deleted.iter().map(one).collect()
 }

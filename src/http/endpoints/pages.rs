@@ -28,6 +28,11 @@ PageDelete [repository: RepositoryName, reference: TagOrDigest] "page_delete" "/
     GET | HEAD: Requirement::Repository(Right::Delete), AuditAction::Look("manifest.look") => web::delete::get;
     POST: Requirement::Repository(Right::Delete), AuditAction::Form("manifest.delete") => web::delete::post;
 }
+/// Deletion of several tags.
+PageDeleteTags [repository: RepositoryName] "page_delete_tags" "/-/delete-tags/{repository}" Page {
+    GET | HEAD: Requirement::Repository(Right::Delete), AuditAction::Look("repository.look") => web::delete_tags::get;
+    POST: Requirement::Repository(Right::Delete), AuditAction::Look("manifest.delete") => web::delete_tags::post;
+}
 /// Deletion of a repository.
 PageDeleteRepository [repository: RepositoryName] "page_delete_repository" "/-/delete/{repository}" Page {
     GET | HEAD: Requirement::Repository(Right::Delete), AuditAction::Look("repository.look") => web::delete::get_repository;

@@ -57,6 +57,14 @@ ApiTags [repository: RepositoryName] "api_tags" "/api/v1/repositories/{repositor
         .answers::<Tags>(200, "A page.")
     };
 }
+/// Deletion of several tags.
+ApiDelete [repository: RepositoryName] "api_delete" "/api/v1/repositories/{repository}/_delete" Content {
+    POST: Requirement::Repository(Right::Delete), AuditAction::Look("manifest.delete") => api::tags::delete {
+        "Delete several tags in one step"
+        .note("A tag that a rule keeps does not keep the others. The answer names both. Manifests stay.")
+        .takes::<DeleteTags>().answers::<DeletedTags>(200, "What was deleted, and what was kept.")
+    };
+}
 /// A manifest, with its tags and pulls.
 ApiManifest [repository: RepositoryName, reference: TagOrDigest] "api_manifest"
     "/api/v1/repositories/{repository}/_manifests/{reference}" Content {

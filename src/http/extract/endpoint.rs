@@ -152,6 +152,7 @@ impl Endpoint {
             "compare" => Ok(Self::PageCompare(image.parse()?)),
             "history" => Ok(Self::PageHistory(image.parse()?)),
             "trash" => Ok(Self::PageTrash(image.parse()?)),
+            "delete-tags" => Ok(Self::PageDeleteTags(image.parse()?)),
             "delete" => Self::parse_image(image, Self::PageDeleteRepository, Self::PageDelete),
             "retag" => Self::parse_image(image, |_| Self::PageHome, Self::PageRetag).and_then(|parsed| {
                 if parsed == Self::PageHome { Err(PathError::NoSuchPath) } else { Ok(parsed) }
@@ -184,6 +185,9 @@ impl Endpoint {
     fn parse_api_repository(path: &str) -> Result<Self, PathError> {
         if let Some(name) = path.strip_suffix("/_tags") {
             return Ok(Self::ApiTags(name.parse()?));
+        }
+        if let Some(name) = path.strip_suffix("/_delete") {
+            return Ok(Self::ApiDelete(name.parse()?));
         }
         if let Some(name) = path.strip_suffix("/_history") {
             return Ok(Self::ApiHistory(name.parse()?));

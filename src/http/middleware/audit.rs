@@ -12,7 +12,7 @@ use oci::TagOrDigest;
 use registry::access::{AuditEvent, AuditOutcome, Identity, SIGN_IN, Via};
 
 use crate::http::app::App;
-use crate::http::audited_change::AuditedChange;
+use crate::http::audited_change::{AuditedChange, AuditedChanges};
 use crate::http::endpoints::AuditAction;
 use crate::http::error::Error;
 use crate::http::extract::endpoint::Endpoint;
@@ -90,12 +90,12 @@ impl AuditedAction {
 /// The parts of a response that the audit log needs.
 pub(crate) struct Answered {
     status: StatusCode,
-    change: Option<AuditedChange>,
+    changes: Option<AuditedChanges>,
 }
 
 impl Answered {
     pub(crate) fn of(response: &Response) -> Self {
-        Self { status: response.status(), change: response.extensions().get().cloned() }
+        Self { status: response.status(), changes: response.extensions().get().cloned() }
     }
 }
 
@@ -107,10 +107,12 @@ pub(crate) async fn answered(
     answered: Answered,
     id: &HeaderValue,
 ) {
-    let Answered { status, change } = answered;
-    let (action, object, detail, kind) = match (change, audited) {
-        (Some(change), _) => (change.action, change.object, change.detail, Kind::Change),
-        (None, Some(AuditedAction { action, object, kind })) => (action, object, None, kind),
+    let Answered { status, changes } = answered;
+    let (mut entries, kind) = match (changes, audited) {
+        (Some(AuditedChanges(changes)), _) => (changes, Kind::Change),
+        (None, Some(AuditedAction { action, object, kind })) => {
+            (vec![AuditedChange { action, object, detail: None }], kind)
+        }
         (None, None) => return,
     };
     let is_recorded = match kind {
@@ -125,7 +127,7 @@ pub(crate) async fn answered(
     if !is_recorded || !app.accounts.in_force() {
         return;
     }
-    let event = AuditEvent {
+    let event = |AuditedChange { action, object, detail }| AuditEvent {
         account: AuditEvent::account_of(caller.identity()),
         address: Some(caller.address()),
         action,
@@ -135,9 +137,15 @@ pub(crate) async fn answered(
         request_id: id.to_str().ok().map(str::to_owned),
         detail,
     };
-    match kind {
-        Kind::Change | Kind::Form => app.accounts.record_durably(event).await,
-        Kind::Upload | Kind::Pull | Kind::Look => app.accounts.record(event).await,
+    // The log is in order: once the last entry is durable, all are.
+    let last = entries.pop();
+    for entry in entries {
+        app.accounts.record(event(entry)).await;
+    }
+    match (last.map(event), kind) {
+        (Some(event), Kind::Change | Kind::Form) => app.accounts.record_durably(event).await,
+        (Some(event), Kind::Upload | Kind::Pull | Kind::Look) => app.accounts.record(event).await,
+        (None, _) => {}
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use accounts::Right;
 use askama::Template;
-use oci::{RepositoryName, Tag};
+use oci::{Digest, RepositoryName, Tag};
 use registry::records::UndoTarget;
 
 use super::form::Form;
@@ -66,21 +66,50 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
     body.page.render(&body)
 }
 
-/// Points a tag to the manifest before a change.
+/// Points tags to the manifests before a change: one tag, or all of a deletion.
 pub(crate) async fn post(mut call: Call<'_>, repository: &RepositoryName) -> Result<Response, Error> {
     let form = Form::read(&mut call).await?;
-    let tag: Tag = form.text("tag").parse().map_err(Error::BadTag)?;
-    let digest = form.text("digest").parse();
-    let digest = digest.map_err(|error| Error::BadDigest { parameter: "digest", error })?;
+    let tags = form.all("tag").into_iter().map(|tag| tag.trim().parse::<Tag>().map_err(Error::BadTag));
+    let tags = tags.collect::<Result<Vec<Tag>, _>>()?;
+    let digests = form.all("digest").into_iter().map(|digest| digest.trim().parse::<Digest>());
+    let digests = digests.collect::<Result<Vec<Digest>, _>>();
+    let digests = digests.map_err(|error| Error::BadDigest { parameter: "digest", error })?;
+    if tags.is_empty() || tags.len() != digests.len() {
+        return Err(Error::NoForm);
+    }
     let registry = call.registry();
-    registry.undo_tag(repository, &tag, UndoTarget::To(digest)).await?;
-    let detail = Some(format!("to {digest}"));
-    let audited = AuditedChange { action: "tag.undo", object: Some(format!("{repository}:{tag}")), detail };
-    let next = if registry.lacks_content(repository, &digest).await {
+    let mut is_incomplete = false;
+    let mut changes = Vec::with_capacity(tags.len());
+    for (tag, digest) in tags.iter().zip(digests) {
+        let undone = registry.undo_tag(repository, tag, UndoTarget::To(digest)).await;
+        match undone {
+            Ok(_) => {}
+            // The rest of a deletion can still be taken back.
+            Err(error) if tags.len() > 1 && is_of_one_tag(&error) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        let object = Some(format!("{repository}:{tag}"));
+        changes.push(AuditedChange { action: "tag.undo", object, detail: Some(format!("to {digest}")) });
+        is_incomplete |= registry.lacks_content(repository, &digest).await;
+    }
+    let to = match &tags[..] {
         // The image may have no page.
-        format!("/-/history/{repository}?tag={tag}&fault=undone")
-    } else {
-        format!("/{repository}:{tag}?done=undone")
+        [tag, ..] if is_incomplete => format!("/-/history/{repository}?tag={tag}&fault=undone"),
+        [tag] => format!("/{repository}:{tag}?done=undone"),
+        _ if changes.len() < tags.len() => format!("/{repository}?done=undone-in-part"),
+        _ => format!("/{repository}?done=undone-all"),
     };
-    Ok(audited.on(Page::of(&call).redirect(&next)))
+    Ok(AuditedChange::all_on(changes, Page::of(&call).redirect(&to)))
+}
+
+fn is_of_one_tag(error: &registry::Error) -> bool {
+    use registry::Error as E;
+    matches!(
+        error,
+        E::NoHistory { .. }
+            | E::NothingToUndo { .. }
+            | E::ManifestGone { .. }
+            | E::NotInHistory { .. }
+            | E::TagRefused { .. }
+    )
 }

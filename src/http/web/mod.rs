@@ -18,6 +18,7 @@ mod clients;
 pub(crate) mod compare;
 mod content;
 pub(crate) mod delete;
+pub(crate) mod delete_tags;
 mod document;
 pub(crate) mod error;
 mod explain;

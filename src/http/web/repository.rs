@@ -61,6 +61,12 @@ struct RepositoryPage {
     is_public: bool,
     may_delete: bool,
     may_restore: bool,
+    /// Whether tags can be chosen for a deletion.
+    has_choice: bool,
+    /// Whether all tags of the page are chosen.
+    all_chosen: bool,
+    /// The cursor of the page.
+    after: Option<String>,
     /// Whether the caller may add webhooks.
     may_administer: bool,
 }
@@ -87,6 +93,12 @@ impl RepositoryPage {
     /// Returns the address of the tags by last push.
     fn by_push(&self) -> String {
         address(&self.name, TagSort::Push, &self.filter, None)
+    }
+
+    /// Returns the address of this page with all tags chosen, or with none.
+    fn with_choice(&self) -> String {
+        let address = address(&self.name, self.sort, &self.filter, self.after.as_deref());
+        if self.all_chosen { address } else { format!("{address}&choose=all") }
     }
 
     /// Returns the address of the first page.
@@ -173,7 +185,10 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
     };
     let is_public = app.accounts.in_force()
         && app.accounts.is_allowed(&Identity::Anonymous, repository, Right::Pull).await?;
+    let all_chosen = call.query().get("choose").as_deref() == Some("all");
     let allowed = async |right| app.accounts.is_allowed(caller.identity(), repository, right).await;
+    let may_delete = allowed(Right::Delete).await?;
+    let has_several = tags.len() > 1;
     let body = RepositoryPage {
         name: repository.to_string(),
         description: record.as_ref().map(|record| record.description.clone()).unwrap_or_default(),
@@ -194,7 +209,10 @@ pub(crate) async fn get(call: Call<'_>, repository: &RepositoryName) -> Result<R
         next,
         is_first: after.is_none(),
         is_public,
-        may_delete: allowed(Right::Delete).await?,
+        may_delete,
+        has_choice: may_delete && app.content_proxy.is_none() && has_several,
+        all_chosen,
+        after,
         may_administer: page.viewer.account.is_some() && allowed(Right::Administer).await?,
         may_restore: app.content_proxy.is_none() && allowed(Right::Push).await?,
         page,

@@ -1,6 +1,7 @@
 //! `[[immutable]]` and `[[protected]]`.
 
 use reqwest::Method;
+use serde_json::json;
 
 use super::{immutable, protected};
 use crate::harness::{OCI_INDEX, OCI_MANIFEST, Part, TestRegistry, Who, index_manifest, with_accounts_and};
@@ -119,4 +120,49 @@ async fn content_of_a_protected_tag_needs_an_administrator() {
     assert!(refused.text().contains("only an administrator may delete it"), "{}", refused.text());
     let root = Who::root();
     registry.repository("ann/app").of(&root).delete(&layer).await.is(202);
+}
+
+#[tokio::test]
+async fn several_tags_are_deleted_except_kept_ones() {
+    let registry = with_accounts_and(|config| {
+        config.immutable = vec![immutable("**", "v*")];
+        config.protected = vec![protected("**", "prod-*")];
+    })
+    .await;
+    let ann = registry.add_user("ann").await;
+    let app = registry.repository("ann/app").of(&ann);
+    let mut digests = Vec::new();
+    for tag in ["a", "b", "v1", "prod-1"] {
+        digests.push(app.push_image(tag).await.digest.to_string());
+    }
+    let path = "/api/v1/repositories/ann/app/_delete";
+    let tags = json!({ "tags": ["b", "v1", "a", "prod-1", "absent", "a"] });
+    registry.send_as(&ann, Method::POST, path, &json!({ "tags": [] })).await.is(400);
+    let many: Vec<String> = (0..1001).map(|number| format!("t{number}")).collect();
+    registry.send_as(&ann, Method::POST, path, &json!({ "tags": many })).await.is(400);
+    let deleted = registry.send_as(&ann, Method::POST, path, &tags).await.is(200).json();
+    assert_eq!(
+        deleted,
+        json!({
+            "deleted": [{ "tag": "a", "digest": digests[0] }, { "tag": "b", "digest": digests[1] }],
+            "absent": ["absent"],
+            "kept": [
+                { "tag": "prod-1", "rule": "prod-*", "immutable": false },
+                { "tag": "v1", "rule": "v*", "immutable": true },
+            ],
+        })
+    );
+    assert_eq!(app.tags().await, ["prod-1", "v1"]);
+    // Each is an entry of the audit log, and its manifest is still there.
+    let log = registry.get_as(&Who::root(), "/api/v1/audit?action=manifest.delete").await.is(200).json();
+    let objects = log["entries"].as_array().unwrap().iter().map(|entry| entry["object"].as_str().unwrap());
+    let mut objects: Vec<&str> = objects.collect();
+    objects.sort_unstable();
+    assert_eq!(objects, ["ann/app:a", "ann/app:b"]);
+    app.get(format_args!("manifests/{}", digests[0])).await.is(200);
+    // An administrator may delete a protected one. A repetition changes nothing.
+    let deleted = registry.send_as(&Who::root(), Method::POST, path, &tags).await.is(200).json();
+    assert_eq!(deleted["deleted"], json!([{ "tag": "prod-1", "digest": digests[3] }]));
+    assert_eq!(deleted["absent"], json!(["a", "absent", "b"]));
+    registry.send_as(&Who::root(), Method::POST, "/api/v1/repositories/no/app/_delete", &tags).await.is(404);
 }

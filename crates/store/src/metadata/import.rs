@@ -149,7 +149,7 @@ fn take(sql: Sql<'_>, found: &Import, has_pending: bool) -> Result<(bool, Vec<Ne
         Import::Removed { repository, item } => match item {
             ViewItem::Layer(digest) => blobs::unlink(sql, repository, digest),
             ViewItem::Revision(digest) => manifests::delete(sql, repository, digest),
-            ViewItem::Tag(tag) => tags::delete(sql, repository, tag),
+            ViewItem::Tag(tag) => Ok(tags::delete(sql, repository, tag)?.is_some()),
             ViewItem::Repository => Ok(false),
         },
         Import::Directory { path, stamp, tags_directory, problems } => {

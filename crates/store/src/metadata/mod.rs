@@ -100,7 +100,7 @@ pub use pulls::PullCount;
 pub use retention::{Decide, RetentionDeletion, RetentionStep, TagState};
 pub use rows::erasures::ErasureMark;
 pub use rules::{ChangeRules, ContentRefusal, Quota, QuotaExcess, QuotaUsage, TagRefusal};
-pub use tags::{TagPosition, TagSearch};
+pub use tags::{TagDeletion, TagPosition, TagSearch};
 pub use transfer::CopiedTable;
 pub use trash::{DeletedManifest, Deletion, Restored};
 pub use types::*;

@@ -9,7 +9,7 @@ use super::rows::repositories::{find, touch};
 use super::rows::tags::{Target, delete, is_cosign_tag, point};
 use super::sql::{Row, params};
 use super::writer::Durability;
-use super::{Metadata, TagRecord, columns};
+use super::{Metadata, TagRecord, TagRefusal, columns};
 use crate::StoreError;
 
 /// The selection and the order of a list of tags.
@@ -21,6 +21,17 @@ pub struct TagSearch {
     pub include_hidden: bool,
     /// The last push first, instead of the order of the names.
     pub by_push: bool,
+}
+
+/// The result of the deletion of one of several tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TagDeletion {
+    /// It is deleted. It pointed to this manifest.
+    Deleted(Digest),
+    /// It was not there.
+    Absent,
+    /// A rule keeps it.
+    Refused(TagRefusal),
 }
 
 /// A position in such a list: the time of the push in milliseconds since 1970, and the name.
@@ -117,7 +128,31 @@ impl Metadata {
     /// Deletes a tag but not its manifest. Returns `false` if it was not there.
     pub async fn delete_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool, StoreError> {
         let (repository, tag) = (repository.clone(), tag.clone());
-        self.free(Durability::Disk, move |sql| delete(sql, &repository, &tag)).await
+        self.free(Durability::Disk, move |sql| Ok(delete(sql, &repository, &tag)?.is_some())).await
+    }
+
+    /// Deletes tags in one transaction, but not their manifests. A tag that a rule keeps does not keep the others.
+    /// Returns the result of each; `None` if the repository does not exist.
+    pub async fn delete_tags(
+        &self,
+        repository: &RepositoryName,
+        tags: Vec<Tag>,
+    ) -> Result<Option<Vec<(Tag, TagDeletion)>>, StoreError> {
+        let repository = repository.clone();
+        self.free(Durability::Disk, move |sql| {
+            if find(sql, &repository)?.is_none() {
+                return Ok(None);
+            }
+            let one = |tag: &Tag| match delete(sql, &repository, tag) {
+                Ok(Some(digest)) => Ok(TagDeletion::Deleted(digest)),
+                Ok(None) => Ok(TagDeletion::Absent),
+                // The rules are asked before the first change.
+                Err(StoreError::TagRefused(refused)) => Ok(TagDeletion::Refused(refused.2)),
+                Err(error) => Err(error),
+            };
+            tags.iter().map(|tag| Ok((tag.clone(), one(tag)?))).collect::<Result<_, _>>().map(Some)
+        })
+        .await
     }
 }
 

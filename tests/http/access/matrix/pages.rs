@@ -44,7 +44,7 @@ const PAGE: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
 pub(super) type PageRow = (Method, &'static str, &'static str, Need, (u16, u16));
 
 /// Every page of a repository.
-pub(super) static PAGES: [PageRow; 23] = [
+pub(super) static PAGES: [PageRow; 26] = [
     (Method::GET, "/-/history/{repository}", "/-/history/{repository}", Need::Pull, (200, 404)),
     (Method::HEAD, "/-/history/{repository}", "/-/history/{repository}", Need::Pull, (200, 404)),
     // The tag has no such change.
@@ -95,6 +95,21 @@ pub(super) static PAGES: [PageRow; 23] = [
         "/-/delete/{repository}@{manifest}?confirmation={hex}",
         Need::Delete,
         (303, 404),
+    ),
+    (
+        Method::GET,
+        "/-/delete-tags/{repository}",
+        "/-/delete-tags/{repository}?tag=1",
+        Need::Delete,
+        (200, 404),
+    ),
+    (Method::HEAD, "/-/delete-tags/{repository}", "/-/delete-tags/{repository}", Need::Delete, (200, 404)),
+    (
+        Method::POST,
+        "/-/delete-tags/{repository}",
+        "/-/delete-tags/{repository}?confirmation={repository}&tag=1",
+        Need::Delete,
+        (200, 404),
     ),
     (Method::GET, "/-/delete/{repository}", "/-/delete/{repository}", Need::Delete, (200, 404)),
     (Method::HEAD, "/-/delete/{repository}", "/-/delete/{repository}", Need::Delete, (200, 404)),

@@ -54,6 +54,7 @@ const API_TAGS: &str = "/api/v1/repositories/{repository}/_tags";
 const API_MANIFEST: &str = "/api/v1/repositories/{repository}/_manifests/{reference}";
 const API_HISTORY: &str = "/api/v1/repositories/{repository}/_history";
 const API_UNDO: &str = "/api/v1/repositories/{repository}/_undo";
+const API_DELETE: &str = "/api/v1/repositories/{repository}/_delete";
 const API_TRASH: &str = "/api/v1/repositories/{repository}/_trash";
 const API_TAG_1: &str = "/api/v1/repositories/{repository}/_manifests/1";
 
@@ -67,7 +68,7 @@ const MOUNT: &str = "/v2/{repository}/blobs/uploads/?mount={shared}&from={source
 const REFERRERS_OF_MANIFEST: &str = "/v2/{repository}/referrers/{manifest}";
 
 /// Every route of a repository: method, path, address, body, required right, statuses (present, absent).
-pub(super) static ROWS: [Row; 36] = [
+pub(super) static ROWS: [Row; 37] = [
     row(Method::GET, MANIFEST, TAG_1, Body::Empty, Need::Pull, (200, 404)),
     row(Method::HEAD, MANIFEST, TAG_1, Body::Empty, Need::Pull, (200, 404)),
     row(Method::GET, MANIFEST, BY_DIGEST, Body::Empty, Need::Pull, (200, 404)),
@@ -89,6 +90,7 @@ pub(super) static ROWS: [Row; 36] = [
     row(Method::HEAD, API_HISTORY, API_HISTORY, Body::Empty, Need::Pull, (200, 404)),
     // 415: the request has no JSON.
     row(Method::POST, API_UNDO, API_UNDO, Body::Empty, Need::Push, (415, 415)),
+    row(Method::POST, API_DELETE, API_DELETE, Body::Empty, Need::Delete, (415, 415)),
     row(Method::GET, API_TRASH, API_TRASH, Body::Empty, Need::Push, (200, 200)),
     row(Method::HEAD, API_TRASH, API_TRASH, Body::Empty, Need::Push, (200, 200)),
     row(Method::POST, API_TRASH, API_TRASH, Body::Empty, Need::Push, (415, 415)),

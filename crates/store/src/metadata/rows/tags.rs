@@ -24,13 +24,13 @@ pub(in crate::metadata) fn delete(
     sql: Sql<'_>,
     repository: &RepositoryName,
     tag: &Tag,
-) -> Result<bool, StoreError> {
-    let Some(id) = find(sql, repository)? else { return Ok(false) };
-    let Some(previous) = manifest_of(sql, id, tag)? else { return Ok(false) };
+) -> Result<Option<Digest>, StoreError> {
+    let Some(id) = find(sql, repository)? else { return Ok(None) };
+    let Some(previous) = manifest_of(sql, id, tag)? else { return Ok(None) };
     sql.check_deletion(repository, tag)?;
     sql.run("DELETE FROM tags WHERE repository = ?1 AND name = ?2", params![id, tag.as_str()])?;
     append(sql, deleted_change(repository, tag, previous))?;
-    Ok(true)
+    Ok(Some(previous))
 }
 
 /// Asks the rules on tags whether content may be removed from a repository: not while an index or image needs it whose
