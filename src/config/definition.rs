@@ -29,6 +29,7 @@ use crate::host::Host;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
 const MIB_IN_MEMORY: usize = 1 << 20;
 
 /// One setting, for the code that reads, lists and describes settings.
@@ -260,6 +261,11 @@ settings! {
 
         /// Whether the links of `repositories/` are also written to the bucket, so that `registry:2` can be started on it.
         view: bool = false, switch();
+
+        /// The size of the copies of blobs of a bucket on the local disk, in `cache` of the data directory. Small blobs
+        /// and those that are read again are copied; the ones that nobody has read for the longest time give way. 0
+        /// keeps none.
+        cache: u64 = GIB, size();
 
         /// The interval at which changes of the database go to the bucket, from which a server with an empty data
         /// directory goes on. Changes of up to this time are lost with the machine. With 0, each change waits until

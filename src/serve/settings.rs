@@ -63,6 +63,7 @@ pub(super) fn objects(config: &Config) -> Result<Option<ObjectSettings>, StoreEr
         path_style: blobs.path_style,
         key,
         view: blobs.view,
+        cache: blobs.cache,
     }))
 }
 

@@ -224,6 +224,66 @@ fn upload_goes_on_at_other_servers() {
     }
 }
 
+#[test]
+fn upload_goes_on_after_its_server_was_killed() {
+    let mut cluster = Cluster::start("cluster_upload_kill", "");
+    let user = Terminal::open();
+    user.run("head -c 50000000 /dev/urandom > layer && split -b 20000000 layer part.");
+    let digest = format!("sha256:{}", user.run("sha256sum layer | cut -d' ' -f1"));
+    let path = "tr -d '\\r' | sed -n 's/^[Ll]ocation: //p'";
+    let begin = |cluster: &Cluster, server: usize| {
+        let at = &cluster.addresses[server];
+        user.run(&format!(
+            "curl -sSf -o /dev/null -D - -X POST http://{at}/v2/team/large/blobs/uploads/ | {path}"
+        ))
+    };
+    let patch = |cluster: &Cluster, server: usize, range: &str, part: &str, upload: &str| {
+        let at = &cluster.addresses[server];
+        user.run(&format!(
+            "curl -sSf -o /dev/null -D - -X PATCH {range} -H 'Content-Type: application/octet-stream' \
+             --data-binary @{part} 'http://{at}{upload}' | {path}"
+        ))
+    };
+    let mut upload = begin(&cluster, 1);
+    // Sent as a whole, and nobody goes on with it.
+    let whole = begin(&cluster, 2);
+    let whole = patch(&cluster, 2, "", "part.aa", &whole);
+    let mut first = 0;
+    for part in ["aa", "ab", "ac"] {
+        let last = first + user.run(&format!("stat -c %s part.{part}")).parse::<u64>().expect("a size") - 1;
+        let primary = cluster.await_primary();
+        let server = (primary + 1) % 3;
+        upload = patch(
+            &cluster,
+            server,
+            &format!("-H 'Content-Range: {first}-{last}'"),
+            &format!("part.{part}"),
+            &upload,
+        );
+        cluster.servers[primary].take().expect("it runs").kill();
+        let next = cluster.await_primary();
+        let range = user.run(&format!(
+            "curl -sSf -o /dev/null -D - 'http://{}{upload}' | tr -d '\\r' | sed -n 's/^[Rr]ange: //p'",
+            cluster.addresses[next]
+        ));
+        assert_eq!(range, format!("0-{last}"));
+        if first == 0 {
+            assert_eq!(status("", &format!("'http://{}{whole}'", cluster.addresses[next])), "404");
+        }
+        cluster.launch(primary);
+        first = last + 1;
+    }
+    let primary = cluster.await_primary();
+    user.run(&format!("curl -sSf -X PUT 'http://{}{upload}?digest={digest}'", cluster.addresses[primary]));
+    for address in &cluster.addresses {
+        user.run(&format!(
+            "curl -sSf -o back http://{address}/v2/team/large/blobs/{digest} && cmp layer back"
+        ));
+    }
+    let left = cluster.store.keys("cluster/wharfinger/tails");
+    assert!(left.is_empty(), "{left:?}");
+}
+
 /// Pushes without an end, and notes what was acknowledged.
 struct Pushers {
     pushed: Arc<Mutex<BTreeMap<String, String>>>,

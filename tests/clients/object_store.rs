@@ -88,6 +88,43 @@ fn downloads_are_redirected_to_a_bucket() {
 }
 
 #[test]
+fn copies_are_pulled_while_the_store_is_away() {
+    let mut store = ObjectStore::start();
+    let data = TempDir::new().expect("a temporary directory");
+    let registry = Server::configured_at("127.0.0.1:0", data.path(), &store.settings("copied"));
+    let user = Terminal::open();
+    let (address, app) = (registry.address().to_owned(), registry.at("team/app:1"));
+    Image::saved(&user, "app", "copied");
+    user.run(&format!("crane push app {app} && crane pull --format oci {app} back"));
+    let digest = user.run(&format!("crane manifest {app} | jq -r .layers[0].digest"));
+    let blob = format!("http://{address}/v2/team/app/blobs/{digest}");
+    let copy = data.path().join("wharfinger/cache").join(digest.replace(':', "-"));
+    assert!(copy.exists());
+    registry.kill();
+
+    let registry = Server::configured_at(&address, data.path(), &store.settings("copied"));
+    store.stop();
+    user.run(&format!(
+        "curl -sSf -o layer {blob} && [ sha256:$(sha256sum layer | cut -d' ' -f1) = {digest} ]"
+    ));
+    user.run(&format!("curl -sSf -r 5-9 -o part {blob} && tail -c +6 layer | head -c 5 | cmp - part"));
+    assert_eq!(status(&user, &blob.replace("team/app", "team/other")), "404");
+    let metrics = user.run(&format!("curl -sSf http://{address}/metrics"));
+    assert!(metrics.contains("\nwharfinger_blob_cache_hits_total 2\n"), "{metrics}");
+    store.start_again();
+    eventually("the server notices it", || status(&user, &format!("http://{address}/readyz")) == "200");
+    registry.says(&format!("erase team/app@{digest} --everywhere"));
+    assert!(!copy.exists());
+    assert_eq!(status(&user, &blob), "404");
+    drop(registry);
+
+    // Without the setting, nothing is kept.
+    let without = format!("{}cache = 0\n", store.settings("copied"));
+    drop(Server::configured_at(&address, data.path(), &without));
+    assert!(!data.path().join("wharfinger/cache").exists());
+}
+
+#[test]
 fn upload_to_a_bucket_survives_a_kill() {
     let store = ObjectStore::start();
     let data = TempDir::new().expect("a temporary directory");

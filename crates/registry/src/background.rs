@@ -92,6 +92,16 @@ impl Registry {
         background.spawn_until_stop(async move { registry.flush_pulls_in_background().await });
         let registry = self.clone();
         background.spawn_until_stop(async move { registry.watch_storage().await });
+        self.start_sweep();
+    }
+
+    /// Starts the task of a server with copies of blobs.
+    fn start_sweep(&self) {
+        if self.inner.directory.objects().is_some_and(|objects| objects.cache > 0) {
+            let registry = self.clone();
+            let sweep = async move { registry.sweep_blob_copies_in_background().await };
+            self.inner.background.spawn_until_stop(sweep);
+        }
     }
 
     pub(crate) fn start_background(&self) {
@@ -161,6 +171,7 @@ impl Registry {
             let registry = self.clone();
             background.spawn_until_stop(async move { registry.watch_blob_store().await });
         }
+        self.start_sweep();
         let registry = self.clone();
         background.spawn_until_stop(async move { registry.check_on_schedule().await });
     }

@@ -31,7 +31,7 @@ impl Registry {
         if self.blob_size(repository, digest).await? > limit {
             return Ok(None);
         }
-        let content = self.inner.blobs.get(digest).await?;
+        let content = self.inner.blobs.get_cached(digest).await?;
         content.map(Some).ok_or_else(|| self.blob_damaged(repository, digest, NO_FILE))
     }
 
@@ -84,7 +84,7 @@ impl Registry {
     /// Those of [`blob_size`](Self::blob_size).
     pub async fn open_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Blob, Error> {
         let recorded = self.recorded_size(repository, digest).await?;
-        let blob = match self.inner.blobs.open(digest).instrument(blob_span("open")).await {
+        let blob = match self.inner.blobs.open_cached(digest).instrument(blob_span("open")).await {
             Err(error @ StoreError::Io { .. }) => {
                 return Err(self.blob_damaged(repository, digest, &error.to_string()));
             }

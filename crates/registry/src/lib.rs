@@ -21,6 +21,7 @@
 //! - `remote_repositories`: the catalog of a gateway.
 //! - [`rules`], `retention`, `quotas`, `reserve`, `history`: immutable tags, deletion of old tags, limits on space, undo.
 //! - `lifecycle`, `background`, `adoption`: open and close, background tasks, changes by other programs.
+//! - `blob_copies`: removes copies of deleted blobs of a bucket.
 //! - `shipping`: ships the database to the bucket of the blobs.
 //! - `storage_state`, `storage_watch`: whether the storage takes content, and a log line when that changes.
 
@@ -30,6 +31,7 @@ pub mod access;
 mod adoption;
 mod background;
 pub mod backup;
+mod blob_copies;
 pub mod blobs;
 mod cache;
 pub mod check;

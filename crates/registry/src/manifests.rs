@@ -247,7 +247,7 @@ impl Registry {
         if let Some(shared) = self.inner.large_manifests.get(digest) {
             return Ok(shared);
         }
-        let content = match self.inner.blobs.get(digest).await {
+        let content = match self.inner.blobs.get_cached(digest).await {
             Ok(Some(content)) => content,
             Ok(None) => return Err(self.manifest_damaged(repository, digest, "its file is missing")),
             Err(error @ StoreError::Io { .. }) => {

@@ -96,6 +96,7 @@ impl Registry {
             cache_hits, cache_misses, damaged_answers, jobs, webhook_attempts, stored, ..
         } = &self.inner.metrics;
         self.metadata.register_metrics(metrics);
+        self.inner.blobs.register_metrics(metrics);
         metrics.add("manifest_cache_hits", "Manifests that were answered from memory", cache_hits.clone());
         metrics.add("manifest_cache_misses", "Manifests that were read from the store", cache_misses.clone());
         let help = "Requests for content whose file is missing or damaged";

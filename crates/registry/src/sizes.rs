@@ -55,8 +55,11 @@ impl Registry {
                     continue;
                 }
                 let begun = Instant::now();
-                self.metadata.count_space(owner).await?;
+                let counted = self.metadata.count_space(owner).await;
                 pauses.insert(owner.clone(), Instant::now() + begun.elapsed() * PAUSE_FACTOR);
+                if let Err(error) = counted {
+                    tracing::warn!(%error, owner, "cannot count the space of an owner; the others are counted");
+                }
                 tokio::task::yield_now().await;
             }
             after = match owners.last() {

@@ -13,6 +13,8 @@ use crate::{Directory, StoreError, durable};
 
 /// The file with the URL of the bucket. A backup holds it.
 pub(crate) const BLOB_PLACE: &str = "blobs";
+/// The directory of copies of blobs of a bucket.
+pub(crate) const CACHE: &str = "cache";
 /// The file with the URL of a bucket whose content is being adopted.
 const ADOPTING: &str = "adopting";
 
@@ -23,9 +25,22 @@ impl Directory {
     /// [`StoreError::Directory`] if the settings name another place than that of the blobs.
     pub fn open_blobs(&self) -> Result<Arc<dyn BlobStore>, StoreError> {
         self.check_blob_place()?;
+        if self.objects().is_none_or(|objects| objects.cache == 0) {
+            self.remove_copies();
+        }
         match self.objects() {
             Some(settings) => open_objects(settings, self),
             None => Ok(open_files(self)),
+        }
+    }
+
+    /// Removes the copies of blobs of a bucket, which nobody would evict.
+    fn remove_copies(&self) {
+        let path = self.own().join(CACHE);
+        if let Err(error) = fs::remove_dir_all(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, directory = %path.display(), "cannot remove the copies of blobs");
         }
     }
 
@@ -116,7 +131,15 @@ mod tests {
 
     fn objects(url: &str) -> Option<ObjectSettings> {
         let url = url.to_owned();
-        Some(ObjectSettings { url, endpoint: None, region: None, path_style: true, key: None, view: false })
+        Some(ObjectSettings {
+            url,
+            endpoint: None,
+            region: None,
+            path_style: true,
+            key: None,
+            view: false,
+            cache: 0,
+        })
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //! - [`watched_file`]: a small file that is polled for changes.
 //! - [`directory`]: the layout and the lock of the data directory, and the identity of its content.
 //! - `blocking`: threads for work that blocks.
+//! - `boot`: the boot id of the machine.
 //! - `space`: free space of a file system.
 //! - `permissions`: modes of new files and directories.
 //! - `regular_file`: opens regular files, and no FIFO.
@@ -29,6 +30,7 @@ pub mod blob_journal;
 pub mod blob_place;
 pub mod blobs;
 mod blocking;
+mod boot;
 pub mod database_url;
 pub mod directory;
 mod durable;

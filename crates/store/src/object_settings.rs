@@ -21,6 +21,8 @@ pub struct ObjectSettings {
     pub key: Option<SharedKey>,
     /// Whether the links of the `repositories/` view are written to the bucket as well.
     pub view: bool,
+    /// The size of the copies of blobs on the local disk, in bytes. 0 for none.
+    pub cache: u64,
 }
 
 /// An access key.

@@ -34,12 +34,16 @@ impl Registry {
             Some(open) if open.is_of(repository, account) => return Ok(open),
             Some(_) => return Err(Error::UploadUnknown(id)),
             // Verified before an entry is inserted, so that invalid ids use no memory.
-            None if self.metadata.upload(repository, account, id).await?.is_some() => UploadState::Stored,
-            None => {
-                let expiry = inner.policy.load().upload_expiry;
-                let algorithm = inner.upload_ids.verify(id, repository, account, expiry);
-                UploadState::Empty(algorithm.ok_or(Error::UploadUnknown(id))?)
-            }
+            None => match self.metadata.upload(repository, account, id).await? {
+                Some(record) if inner.blobs.is_resumable(&record.state).await? => UploadState::Stored,
+                // Another server had its bytes. It expires.
+                Some(_) => return Err(Error::UploadUnknown(id)),
+                None => {
+                    let expiry = inner.policy.load().upload_expiry;
+                    let algorithm = inner.upload_ids.verify(id, repository, account, expiry);
+                    UploadState::Empty(algorithm.ok_or(Error::UploadUnknown(id))?)
+                }
+            },
         };
         Ok(inner.open_uploads.get_or_insert(repository, account, id, state))
     }
@@ -75,19 +79,22 @@ impl Registry {
         Ok(UploadLock { upload, state })
     }
 
-    /// Stores the progress of an upload for the next request, and unlocks it.
+    /// Stores the progress of an upload for the next request, and unlocks it. `is_chunk`: the client goes on with it at
+    /// another server if this one ends.
     pub(super) async fn save_upload(
         &self,
         repository: &RepositoryName,
         account: Option<&AccountName>,
         lock: UploadLock,
+        is_chunk: bool,
     ) -> Result<(), Error> {
         let is_stored = lock.is_stored();
         let UploadLock { mut upload, mut state } = lock;
         if !is_stored && upload.offset() == 0 {
             return Ok(());
         }
-        let progress = match upload.save().await {
+        let saved = if is_chunk { upload.save_for_others().await } else { upload.save().await };
+        let progress = match saved {
             Ok(progress) => progress,
             Err(error) => {
                 return Err(self.abandon(repository, account, upload.id(), state, error.into()).await);
@@ -143,6 +150,9 @@ impl Registry {
                 tracing::warn!(error = %also, "cannot delete the record of an upload whose file is gone");
             }
             self.end(id, &mut state);
+            if let Err(also) = self.inner.blobs.abort(id).await {
+                tracing::warn!(error = %also, "cannot remove the parts of an upload whose file is gone");
+            }
             return Error::UploadUnknown(id);
         }
         if matches!(*state, UploadState::Empty(_))

@@ -133,10 +133,13 @@ impl Registry {
         let (registry, repository, account) = (self.clone(), repository.clone(), account.cloned());
         self.detach(async move {
             let lock = registry.lock_upload(&repository, account.as_ref(), id).await?;
+            let start = lock.upload.offset();
             let (lock, received) =
                 registry.receive_locked(&repository, account.as_ref(), lock, range, body).await?;
             let offset = lock.upload.offset();
-            registry.save_upload(&repository, account.as_ref(), lock).await?;
+            // Clients that send no chunks send all bytes in the first request, and end the upload with the next.
+            let is_chunk = range.is_some() || start > 0 || received.is_err();
+            registry.save_upload(&repository, account.as_ref(), lock, is_chunk).await?;
             received.map(|()| UploadStatus { id, offset })
         })
         .await
@@ -162,7 +165,7 @@ impl Registry {
             let (lock, received) =
                 registry.receive_locked(&repository, account.as_ref(), lock, range, body).await?;
             if let Err(error) = received {
-                registry.save_upload(&repository, account.as_ref(), lock).await?;
+                registry.save_upload(&repository, account.as_ref(), lock, true).await?;
                 return Err(error);
             }
             let is_stored = lock.is_stored();

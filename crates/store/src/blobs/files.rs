@@ -8,8 +8,8 @@ mod buffer_pool;
 mod journaled;
 mod layout;
 mod listing;
-mod mapped_reader;
-mod mappings;
+pub(super) mod mapped_reader;
+pub(super) mod mappings;
 mod quarantine;
 pub(super) mod spool;
 #[cfg(test)]
@@ -41,6 +41,7 @@ use layout::{Layout, SMALL};
 use mapped_reader::OpenFile;
 use mappings::Mappings;
 use quarantine::Quarantine;
+pub(super) use quarantine::hash as hash_file;
 use uploads::Uploads;
 use writer::FileWriter;
 

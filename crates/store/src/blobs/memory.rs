@@ -113,6 +113,7 @@ impl BlobWriter for MemoryWriter {
             algorithm: self.digester.algorithm(),
             hash_state: self.digester.save(),
             backend: String::new(),
+            is_shared: false,
         })
     }
 

@@ -26,6 +26,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_core::stream::BoxStream;
+use metrics::Metrics;
 use oci::{Algorithm, Digest, Digester};
 use uuid::Uuid;
 
@@ -190,6 +191,12 @@ pub trait BlobWriter: Send + Sync {
     /// Writes all buffered bytes out, so that they outlive the process, and returns the state to resume from.
     async fn save(&mut self) -> Result<UploadState, StoreError>;
 
+    /// Like [`save`](Self::save). If several servers use the store, others can resume from the state as well. That costs
+    /// requests to the store.
+    async fn save_for_others(&mut self) -> Result<UploadState, StoreError> {
+        self.save().await
+    }
+
     /// Ends the upload: its content becomes the blob `digest`.
     ///
     /// # Errors
@@ -217,6 +224,8 @@ pub struct UploadState {
     pub hash_state: Vec<u8>,
     /// More state, which only the backend understands. Empty if it needs none.
     pub backend: String,
+    /// Whether another server can resume from it, so that it has to outlast this machine. The metadata do not keep it.
+    pub is_shared: bool,
 }
 
 /// Stored content, as [`BlobStore::put`] and [`BlobWriter::commit`] return it.
@@ -288,6 +297,9 @@ pub trait BlobStore: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Adds the metrics of the store.
+    fn register_metrics(&self, _metrics: &mut Metrics) {}
+
     /// Checks that the store answers.
     async fn ready(&self) -> Result<(), StoreError> {
         Ok(())
@@ -323,6 +335,19 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Opens a blob for reading; `None` if it is absent.
     async fn open(&self, digest: &Digest) -> Result<Option<Blob>, StoreError>;
 
+    /// Opens a blob for a client: like [`open`](Self::open), or a verified copy of it, as far as the store keeps copies.
+    async fn open_cached(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
+        self.open(digest).await
+    }
+
+    /// The blobs of which copies are kept.
+    fn copies(&self) -> Vec<Digest> {
+        Vec::new()
+    }
+
+    /// Removes the copies of these blobs.
+    async fn forget_copies(&self, _digests: Vec<Digest>) {}
+
     /// Returns a URL from which a client without credentials reads the blob, for some minutes. It says nothing about the
     /// existence of the blob. `None` if the store has no such URLs.
     async fn url(&self, _digest: &Digest) -> Result<Option<String>, StoreError> {
@@ -331,6 +356,11 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Reads a small blob, such as a manifest, into memory; `None` if it is absent.
     async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError>;
+
+    /// Like [`get`](Self::get), or a verified copy.
+    async fn get_cached(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
+        self.get(digest).await
+    }
 
     /// Stores `content` under its digest.
     async fn put(&self, digest: &Digest, content: Bytes) -> Result<Stored, StoreError>;
@@ -349,6 +379,11 @@ pub trait BlobStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Damaged`] if `state` holds no valid hash state.
     async fn resume(&self, state: &UploadState) -> Result<Upload, StoreError>;
+
+    /// Whether the saved bytes of an upload are here. `false` if they were lost with another server.
+    async fn is_resumable(&self, _state: &UploadState) -> Result<bool, StoreError> {
+        Ok(true)
+    }
 
     /// Opens the saved bytes of a readable upload, beside its writer; `None` if nothing of it is saved.
     async fn read_upload(&self, id: Uuid) -> Result<Option<Box<dyn UploadReader>>, StoreError>;

@@ -3,21 +3,25 @@
 //! An upload is received into a sparse file of the data directory and leaves it in parts of 16 MiB, as a multipart
 //! upload. So memory holds two parts of it and the disk three, and a restart loses nothing that was saved. Content of up
 //! to one part becomes an object with one request. Larger content with a known digest goes to its final key; other
-//! content goes to a key of the upload, from where commit copies it inside the store.
+//! content goes to a key of the upload, from where commit copies it inside the store. With several servers, saved bytes
+//! that are in no part become objects, too.
 //!
 //! - `bucket`: the requests.
 //! - `bucket_links`: the links of the `repositories/` view.
+//! - `cache`: copies of blobs on the local disk.
 //! - `client`: the HTTP client, without redirects and with rotated keys.
 //! - `keys`: the layout.
 //! - `links`: the links of distribution in a bucket that is adopted.
 //! - `lease`: the server that uses the bucket.
 //! - `place`: what the store and its writers share.
+//! - `tail`: saved bytes of an upload that are in no part.
 //! - `writer`: an upload.
 //! - `quarantine`: damaged content.
 //! - `snapshots`: snapshots of the metadata.
 
 mod bucket;
 pub(super) mod bucket_links;
+mod cache;
 mod client;
 mod keys;
 mod lease;
@@ -25,6 +29,7 @@ pub(super) mod links;
 mod place;
 mod quarantine;
 pub(super) mod snapshots;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -36,6 +41,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use metrics::Metrics;
 use oci::{Algorithm, Digest, Digester};
 use uuid::Uuid;
 
@@ -130,15 +136,30 @@ impl BlobStore for ObjectBlobs {
     }
 
     async fn open(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
-        let Some((size, object)) = self.bucket.open_object(self.keys.blob(digest)).await? else {
-            return Ok(None);
-        };
-        let blob = Blob::new(size, Box::new(object));
-        if size > SMALL {
-            return Ok(Some(blob));
+        self.open_stored(digest).await
+    }
+
+    async fn open_cached(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
+        match &self.cache {
+            Some(cache) => cache.open_blob(self, digest).await,
+            None => self.open_stored(digest).await,
         }
-        let pieces: Vec<Bytes> = blob.read(0..size).try_collect().await?;
-        Ok(Some(Blob::in_memory(pieces.concat().into())))
+    }
+
+    fn copies(&self) -> Vec<Digest> {
+        self.cache.as_ref().map(|cache| cache.digests()).unwrap_or_default()
+    }
+
+    async fn forget_copies(&self, digests: Vec<Digest>) {
+        for digest in &digests {
+            self.forget_copy(digest).await;
+        }
+    }
+
+    fn register_metrics(&self, metrics: &mut Metrics) {
+        if let Some(cache) = &self.cache {
+            cache.register_metrics(metrics);
+        }
     }
 
     async fn url(&self, digest: &Digest) -> Result<Option<String>, StoreError> {
@@ -147,6 +168,13 @@ impl BlobStore for ObjectBlobs {
 
     async fn get(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
         self.bucket.get(&self.keys.blob(digest)).await
+    }
+
+    async fn get_cached(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
+        let Some(blob) = self.open_cached(digest).await? else { return Ok(None) };
+        let size = blob.size;
+        let pieces: Vec<Bytes> = blob.read(0..size).try_collect().await?;
+        Ok(Some(pieces.concat().into()))
     }
 
     async fn put(&self, digest: &Digest, content: Bytes) -> Result<Stored, StoreError> {
@@ -173,6 +201,10 @@ impl BlobStore for ObjectBlobs {
         Ok(ObjectWriter::resume(self, state, resume_digester(state)?, saved))
     }
 
+    async fn is_resumable(&self, state: &UploadState) -> Result<bool, StoreError> {
+        Saved::parse(state)?.is_here(self, state.offset).await
+    }
+
     async fn read_upload(&self, id: Uuid) -> Result<Option<Box<dyn UploadReader>>, StoreError> {
         self.uploads.read(id).await
     }
@@ -182,8 +214,9 @@ impl BlobStore for ObjectBlobs {
         let lock = uploads.lock_last(id).await;
         blocking(move || uploads.remove(id)).await?;
         let aborted = self.abort_multipart(id).await;
+        let deleted = if self.is_shared { self.delete_tail(id).await } else { Ok(()) };
         drop(lock);
-        aborted
+        aborted.and(deleted)
     }
 
     async fn remove_stale_uploads(&self, known: &HashSet<Uuid>) -> Result<usize, StoreError> {
@@ -206,6 +239,13 @@ impl BlobStore for ObjectBlobs {
                 removed += 1;
             }
         }
+        let mut pieces = self.bucket.list(self.keys.tails());
+        while let Some((key, _)) = pieces.try_next().await? {
+            if !self.keys.tail_id(&key).is_some_and(|id| known.contains(&id)) {
+                self.bucket.delete(&key).await?;
+                removed += 1;
+            }
+        }
         Ok(removed)
     }
 
@@ -217,6 +257,7 @@ impl BlobStore for ObjectBlobs {
         if existed {
             self.bucket.delete(&key).await?;
         }
+        self.forget_copy(digest).await;
         Ok(existed)
     }
 
@@ -230,7 +271,9 @@ impl BlobStore for ObjectBlobs {
     }
 
     async fn quarantine(&self, digest: &Digest) -> Result<Option<String>, StoreError> {
-        self.move_aside(digest).await
+        let moved = self.move_aside(digest).await;
+        self.forget_copy(digest).await;
+        moved
     }
 
     async fn recover(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {

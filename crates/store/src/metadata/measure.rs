@@ -301,6 +301,7 @@ async fn pushes_alone_and_together() {
                     algorithm: Algorithm::Sha256,
                     hash_state: vec![0; 108],
                     backend: String::new(),
+                    is_shared: false,
                 };
                 if !store.save_upload(&name, None, &state).await.unwrap() {
                     store.create_upload(&name, None, &state).await.unwrap();

@@ -2,7 +2,7 @@
 
 use metrics::{Gauge, Histogram, LATENCY, Metrics, SIZES};
 
-use super::sql::Sql;
+use super::sql::{Both, Sql};
 use super::{Metadata, StoredCounts, WaitingCounts, columns};
 use crate::StoreError;
 
@@ -83,22 +83,35 @@ impl Metadata {
     }
 }
 
+/// Counts each row. In PostgreSQL, that takes seconds from millions of rows on. Tables with more than a million are
+/// estimated: by the statistics of the last analysis, and by the counted space.
+const COUNT_STORED: Both = Both {
+    sqlite: "SELECT (SELECT COUNT(*) FROM repositories WHERE manifests > 0),
+                    (SELECT COUNT(*) FROM manifests), (SELECT COUNT(*) FROM tags),
+                    (SELECT COUNT(*) FROM blobs WHERE size IS NOT NULL),
+                    (SELECT COALESCE(SUM(size), 0) FROM blobs)",
+    postgres: "SELECT (SELECT COUNT(*) FROM repositories WHERE manifests > 0),
+                      CASE WHEN t.manifests > 1e6 THEN t.manifests::BIGINT ELSE (SELECT COUNT(*) FROM manifests) END,
+                      CASE WHEN t.tags > 1e6 THEN t.tags::BIGINT ELSE (SELECT COUNT(*) FROM tags) END,
+                      CASE WHEN t.blobs > 1e6 THEN t.blobs::BIGINT
+                           ELSE (SELECT COUNT(*) FROM blobs WHERE size IS NOT NULL) END,
+                      CASE WHEN t.blobs > 1e6 THEN COALESCE((SELECT bytes + unreferenced FROM space WHERE owner = '' AND counted_at > 0),
+                                                       (SELECT SUM(size) FROM blobs))
+                           ELSE (SELECT COALESCE(SUM(size), 0) FROM blobs) END
+               FROM (SELECT (SELECT reltuples FROM pg_class WHERE oid = 'manifests'::regclass) AS manifests,
+                            (SELECT reltuples FROM pg_class WHERE oid = 'tags'::regclass) AS tags,
+                            (SELECT reltuples FROM pg_class WHERE oid = 'blobs'::regclass) AS blobs) AS t",
+};
+
 pub(super) fn count_stored(sql: Sql<'_>) -> Result<StoredCounts, StoreError> {
-    let counts = sql.first(
-        "SELECT (SELECT COUNT(*) FROM repositories WHERE manifests > 0),
-                (SELECT COUNT(*) FROM manifests), (SELECT COUNT(*) FROM tags),
-                (SELECT COUNT(*) FROM blobs WHERE size IS NOT NULL),
-                (SELECT COALESCE(SUM(size), 0) FROM blobs)",
-        &[],
-        |row| {
-            Ok(StoredCounts {
-                repositories: columns::count(row, 0)?,
-                manifests: columns::count(row, 1)?,
-                tags: columns::count(row, 2)?,
-                blobs: columns::count(row, 3)?,
-                blob_bytes: columns::count(row, 4)?,
-            })
-        },
-    )?;
+    let counts = sql.first(sql.either(COUNT_STORED), &[], |row| {
+        Ok(StoredCounts {
+            repositories: columns::count(row, 0)?,
+            manifests: columns::count(row, 1)?,
+            tags: columns::count(row, 2)?,
+            blobs: columns::count(row, 3)?,
+            blob_bytes: columns::count(row, 4)?,
+        })
+    })?;
     Ok(counts.unwrap_or_default())
 }

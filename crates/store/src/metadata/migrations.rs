@@ -317,7 +317,7 @@ mod tests {
                 layer = hex("layer"),
                 signature = hex("signature"),
                 media_type = oci::media_type::OCI_MANIFEST,
-                boot = super::super::uploads::boot_id(),
+                boot = crate::boot::boot_id(),
             ),
             2 => "INSERT INTO accounts (id, name, kind, source, administrator, created_at)
                       VALUES (1, 'ann', 'user', 'own', 0, 1000), (2, 'org', 'organisation', 'own', 0, 1000);

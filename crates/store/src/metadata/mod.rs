@@ -110,6 +110,7 @@ pub use view_outbox::RepositoryItem;
 pub use webhooks::{DeliveryCounts, DeliveryRecord, DeliveryState, NewDelivery, WEBHOOKS, WebhookRecord};
 
 use crate::accounts_mark::AccountsMark;
+use crate::boot::boot_id;
 use crate::database_url::{DatabaseUrl, ServerRole};
 use crate::{StoreError, space};
 use ballast::Ballast;
@@ -169,7 +170,7 @@ struct DatabaseFile {
 struct Start {
     file: Option<DatabaseFile>,
     accounts_mark: AccountsMark,
-    is_replica: bool,
+    role: ServerRole,
     epoch: i64,
 }
 
@@ -199,7 +200,7 @@ impl Metadata {
         let start = Start {
             file: Some(file),
             accounts_mark: AccountsMark::beside(path),
-            is_replica: false,
+            role: ServerRole::Alone,
             epoch: 0,
         };
         Self::start(Box::new(database), readers, start, |_| Ok(None))
@@ -217,8 +218,7 @@ impl Metadata {
         let readers = server_database::readers(&url);
         let accounts_mark = AccountsMark::beside(&own.join("metadata"));
         let known = database.known();
-        let is_replica = url.role == ServerRole::Replica;
-        let start = Start { file: None, accounts_mark, is_replica, epoch: database.epoch() };
+        let start = Start { file: None, accounts_mark, role: url.role, epoch: database.epoch() };
         Self::start(Box::new(database), readers, start, |listeners| match url.role {
             ServerRole::Alone => Ok(None),
             ServerRole::Primary | ServerRole::Replica => VersionCheck::start(url, known, listeners).map(Some),
@@ -234,12 +234,14 @@ impl Metadata {
     fn start(
         database: Box<dyn WriterDatabase>,
         readers: Arc<Readers>,
-        Start { file, accounts_mark, is_replica, epoch }: Start,
+        Start { file, accounts_mark, role, epoch }: Start,
         versions: impl FnOnce(Arc<Listeners>) -> Result<Option<VersionCheck>, StoreError>,
     ) -> Result<Self, StoreError> {
         let sql = database.sql();
         let id = stored_id(sql)?;
-        let boot = uploads::boot_id();
+        let is_replica = role == ServerRole::Replica;
+        let is_on_several = role != ServerRole::Alone;
+        let boot = if is_on_several { uploads::SHARED_BOOT.to_owned() } else { boot_id() };
         let deleted = if is_replica { 0 } else { uploads::delete_other_boots(sql, &boot)? };
         if deleted > 0 {
             tracing::info!(uploads = deleted, "deleted uploads from before the last boot of the machine");

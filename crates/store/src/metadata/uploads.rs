@@ -3,8 +3,10 @@
 //! Neither the bytes of an upload nor its row are synced before it ends: both survive the process, not the
 //! machine. After a power failure a row could promise bytes that are lost. So each row has the boot id of the
 //! machine, and opening the database deletes rows of earlier boots.
+//!
+//! Rows of several servers have no boot id: another server goes on with an upload whose bytes are in the bucket. Such a
+//! state is synced.
 
-use std::fs;
 use std::time::SystemTime;
 
 use oci::RepositoryName;
@@ -28,7 +30,7 @@ impl Metadata {
     ) -> Result<(), StoreError> {
         let (repository, state, boot) = (repository.clone(), state.clone(), self.boot());
         let account = account.cloned();
-        self.write(Durability::Process, move |sql| {
+        self.write(durability(&state), move |sql| {
             sql.run(
                 "INSERT INTO uploads
                     (id, repository, received, algorithm, hash_state, boot, updated_at, account, backend)
@@ -59,7 +61,7 @@ impl Metadata {
         state: &UploadState,
     ) -> Result<bool, StoreError> {
         let (repository, state, account) = (repository.clone(), state.clone(), account.cloned());
-        self.write(Durability::Process, move |sql| {
+        self.write(durability(&state), move |sql| {
             let saved = sql.run(
                 "UPDATE uploads SET received = ?3, hash_state = ?4, updated_at = ?5, backend = ?7
                  WHERE id = ?1 AND repository = ?2 AND account IS NOT DISTINCT FROM ?6",
@@ -180,6 +182,7 @@ fn record(row: &Row<'_>) -> Result<UploadRecord, StoreError> {
             algorithm: columns::text(row, 3)?,
             hash_state: row.get(4)?,
             backend: row.get(5)?,
+            is_shared: false,
         },
     })
 }
@@ -198,11 +201,11 @@ pub(super) fn delete(
     Ok(deleted > 0)
 }
 
-/// The boot id of the machine.
-pub(super) fn boot_id() -> String {
-    // Without a boot id from the system, uploads end with the process.
-    fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map_or_else(|_| Uuid::new_v4().to_string(), |id| id.trim().to_owned())
+/// The boot id in the rows of several servers.
+pub(super) const SHARED_BOOT: &str = "shared";
+
+fn durability(state: &UploadState) -> Durability {
+    if state.is_shared { Durability::Disk } else { Durability::Process }
 }
 
 /// Deletes the uploads of other boots. Returns their number.
@@ -228,6 +231,7 @@ pub(super) mod tests {
             algorithm: Algorithm::Sha512,
             hash_state: vec![1, 2, 3, 0],
             backend: "parts".to_owned(),
+            is_shared: false,
         }
     }
 

@@ -92,6 +92,7 @@ fn blob_target(blobs: MoveBlobs) -> Result<BlobTarget, Error> {
         path_style: blobs.path_style,
         key,
         view: false,
+        cache: 0,
     })))
 }
 

@@ -50,13 +50,13 @@ const TAIL: usize = 16 << 10;
 const AHEAD: usize = 4 << 20;
 
 /// An opened blob.
-pub(super) enum OpenFile {
+pub(in crate::blobs) enum OpenFile {
     Small(Bytes),
     Large(Box<LargeFile>),
 }
 
 /// An opened large file.
-pub(super) struct LargeFile {
+pub(in crate::blobs) struct LargeFile {
     digest: Digest,
     file: Arc<File>,
     path: PathBuf,
@@ -73,14 +73,23 @@ impl OpenFile {
         digest: &Digest,
         mappings: &Arc<Mappings>,
     ) -> Result<Option<Self>, StoreError> {
-        let read = |file: &mut File, content: &mut Vec<u8>| file.read_to_end(content).map(drop);
         let deletions = mappings.deletions();
         let opened = match regular_file::open(path) {
-            Ok(Some(file)) => Self::of(file, path, digest, (mappings, deletions), read),
+            Ok(Some(file)) => Self::of_open(file, path, digest, (mappings, deletions)),
             Ok(None) => Ok(None),
             Err(error) => absent(error),
         };
         opened.map_err(|error| StoreError::io("read", path, error))
+    }
+
+    /// Takes an open file, and the number of deletions before it was opened. Blocks.
+    pub(in crate::blobs) fn of_open(
+        file: File,
+        path: &Path,
+        digest: &Digest,
+        deletions: (&Arc<Mappings>, u64),
+    ) -> io::Result<Option<Self>> {
+        Self::of(file, path, digest, deletions, |file, content| file.read_to_end(content).map(drop))
     }
 
     /// Opens a blob without blocking, if the kernel has its name and, for a small blob, its content in memory.
@@ -131,7 +140,7 @@ impl OpenFile {
         }))))
     }
 
-    pub(super) fn into_blob(self) -> Blob {
+    pub(in crate::blobs) fn into_blob(self) -> Blob {
         match self {
             Self::Small(content) => Blob::in_memory(content),
             Self::Large(large) => Blob::new(large.metadata.len(), large),

@@ -24,7 +24,7 @@ const BYTES: usize = 1 << 30;
 
 /// The cached mappings.
 #[derive(Default)]
-pub(super) struct Mappings(Mutex<Cache>);
+pub(in crate::blobs) struct Mappings(Mutex<Cache>);
 
 #[derive(Default)]
 struct Cache {
@@ -35,7 +35,7 @@ struct Cache {
 }
 
 /// The mapped file of a blob.
-pub(super) struct Mapping {
+pub(in crate::blobs) struct Mapping {
     digest: Digest,
     /// Device and inode.
     file: (u64, u64),
@@ -81,7 +81,7 @@ impl Mappings {
     }
 
     /// The number of deletions so far.
-    pub(super) fn deletions(&self) -> u64 {
+    pub(in crate::blobs) fn deletions(&self) -> u64 {
         self.lock().deletions
     }
 
@@ -109,7 +109,7 @@ impl Mappings {
     }
 
     /// Invalidates the mapping of a deleted blob. Its readers read on.
-    pub(super) fn forget(&self, digest: &Digest) {
+    pub(in crate::blobs) fn forget(&self, digest: &Digest) {
         self.lock().deletions += 1;
         self.release(digest);
     }

@@ -103,7 +103,7 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 }
 
 /// Hashes a file with the algorithm of a digest.
-fn hash(mut file: &File, digest: &Digest) -> io::Result<Digest> {
+pub(in crate::blobs) fn hash(mut file: &File, digest: &Digest) -> io::Result<Digest> {
     let mut digester = Digester::new(digest.algorithm());
     let mut piece = vec![0; PIECE];
     loop {

@@ -94,7 +94,12 @@ impl Spool {
     }
 
     /// Ends a save: the written bytes are saved. Returns the state to resume from.
-    pub(in crate::blobs) fn saved(&mut self, mut written: Written, backend: String) -> UploadState {
+    pub(in crate::blobs) fn saved(
+        &mut self,
+        mut written: Written,
+        backend: String,
+        is_shared: bool,
+    ) -> UploadState {
         written.saved = written.offset;
         let state = UploadState {
             id: self.upload.id(),
@@ -102,6 +107,7 @@ impl Spool {
             algorithm: written.digester.algorithm(),
             hash_state: written.digester.save(),
             backend,
+            is_shared,
         };
         self.idle(written);
         state

@@ -218,6 +218,10 @@ impl OpenUpload {
         self.id
     }
 
+    pub(in crate::blobs) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Waits for the step in progress, and keeps others out until the lock is dropped.
     pub(in crate::blobs) async fn lock(&self) -> Result<UploadLock, StoreError> {
         let lock = self.lock.clone().lock_owned().await;
@@ -326,6 +330,28 @@ impl OpenUpload {
             // Without holes, the space is free when the upload ends.
             let _ = rustix::fs::fallocate(file, flags, range.start, range.end - range.start);
         }
+    }
+
+    /// Makes the file anew, with `offset` bytes of which these are known. Blocks.
+    pub(in crate::blobs) fn refill(&self, offset: u64, contents: &[(u64, Bytes)]) -> Result<(), StoreError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true).mode(permissions::FILE);
+        let file = in_directory(&self.directory, || options.open(&self.path))?;
+        let written = file.set_len(offset).and_then(|()| {
+            contents.iter().try_for_each(|(begin, content)| file.write_all_at(content, *begin))
+        });
+        if let Err(error) = written {
+            let _ = durable::remove(&self.path);
+            return Err(StoreError::io("write", &self.path, error));
+        }
+        // The caller has opened no file before.
+        let _ = self.file.set(file);
+        Ok(())
+    }
+
+    /// Whether the file has `offset` bytes. Blocks.
+    pub(in crate::blobs) fn has(&self, offset: u64) -> bool {
+        self.file(offset).is_ok()
     }
 
     /// Removes the file. Blocks.

@@ -61,7 +61,7 @@ impl BlobWriter for FileWriter {
             let lock = self.spool.upload.lock().await?;
             (written, _) = self.spool.write_rest(written, lock).await?;
         }
-        Ok(self.spool.saved(written, String::new()))
+        Ok(self.spool.saved(written, String::new(), false))
     }
 
     async fn commit(mut self: Box<Self>, digest: &Digest) -> Result<Stored, StoreError> {

@@ -181,6 +181,23 @@ impl Bucket {
         }
     }
 
+    /// Reads a part of an object.
+    pub(super) fn read_range(
+        self: &Arc<Self>,
+        key: String,
+        range: Range<u64>,
+    ) -> BoxStream<'static, Result<Bytes, StoreError>> {
+        let bucket = self.clone();
+        let pieces = async move {
+            let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+            match bucket.reads.get_opts(&path(&key), options).await {
+                Ok(part) => Ok(failing(bucket, key, part)),
+                Err(error) => Err(bucket.failed(&error, "read", &key)),
+            }
+        };
+        Box::pin(futures_util::stream::once(pieces).try_flatten())
+    }
+
     /// Returns a signed URL for a GET of an object.
     pub(super) async fn presign(&self, key: &str) -> Result<String, StoreError> {
         match self.reads.signed_url(http::Method::GET, &path(key), REDIRECT).await {
@@ -567,18 +584,10 @@ impl OpenBlob for OpenObject {
         if range.is_empty() {
             return Box::pin(futures_util::stream::empty());
         }
-        let is_whole = range == (0..begun.meta.size);
-        let pieces = async move {
-            if is_whole {
-                return Ok::<_, StoreError>(failing(bucket, key, begun));
-            }
-            let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
-            match bucket.reads.get_opts(&path(&key), options).await {
-                Ok(part) => Ok(failing(bucket, key, part)),
-                Err(error) => Err(bucket.failed(&error, "read", &key)),
-            }
-        };
-        Box::pin(futures_util::stream::once(pieces).try_flatten())
+        match range == (0..begun.meta.size) {
+            true => failing(bucket, key, begun),
+            false => bucket.read_range(key, range),
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use oci::{Algorithm, Digest};
 use uuid::Uuid;
 
+use super::tail::Piece;
+
 /// The keys below a prefix.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
@@ -73,6 +75,25 @@ impl Keys {
         key.strip_prefix(&self.uploads())?.parse().ok()
     }
 
+    /// The prefix of saved bytes that are in no part.
+    pub(super) fn tails(&self) -> String {
+        format!("{}wharfinger/tails/", self.prefix)
+    }
+
+    /// The prefix of those of one upload.
+    pub(super) fn tail(&self, id: Uuid) -> String {
+        format!("{}{}/", self.tails(), id.as_hyphenated())
+    }
+
+    pub(super) fn piece(&self, id: Uuid, Piece { begin, end }: Piece) -> String {
+        format!("{}{begin}-{end}", self.tail(id))
+    }
+
+    /// Returns the id of the upload of a piece; `None` for other keys.
+    pub(super) fn tail_id(&self, key: &str) -> Option<Uuid> {
+        key.strip_prefix(&self.tails())?.split_once('/')?.0.parse().ok()
+    }
+
     /// The prefix of snapshots of the metadata.
     pub(super) fn snapshots(&self) -> String {
         format!("{}wharfinger/metadata/", self.prefix)
@@ -111,5 +132,7 @@ mod tests {
         }
         let id = Uuid::new_v4();
         assert_eq!(keys.upload_id(&keys.upload(id)), Some(id));
+        let piece = keys.piece(id, Piece { begin: 0, end: 7 });
+        assert_eq!((keys.tail_id(&piece), keys.tail_id(&keys.upload(id))), (Some(id), None));
     }
 }

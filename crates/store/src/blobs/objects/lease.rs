@@ -75,7 +75,7 @@ impl Lease {
     }
 
     /// Returns the id of the data directory, and makes it at the first call.
-    async fn directory(&self) -> Result<Uuid, StoreError> {
+    pub(super) async fn directory(&self) -> Result<Uuid, StoreError> {
         let path = self.path.clone();
         blocking(move || {
             let id = match fs::read_to_string(&path) {

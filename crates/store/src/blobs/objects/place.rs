@@ -5,16 +5,20 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use oci::{Algorithm, Digest, Digester};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use uuid::Uuid;
 
+use super::SMALL;
 use super::bucket::Bucket;
+use super::cache::DiskCache;
 use super::keys::Keys;
 use super::lease::Lease;
 use crate::StoreError;
+use crate::blob_place::CACHE;
 use crate::blobs::Blob;
 use crate::blobs::files::uploads::Uploads;
 use crate::object_settings::ObjectSettings;
@@ -33,6 +37,11 @@ pub(in crate::blobs) struct ObjectBlobs {
     /// The multipart uploads that this process has begun or continued.
     pub(super) open: Arc<Mutex<HashMap<Uuid, Target>>>,
     pub(super) lease: Arc<Lease>,
+    /// Whether another server takes the place of this one when it ends.
+    pub(super) is_shared: bool,
+    pub(super) spool_name: Arc<OnceCell<String>>,
+    /// `None` if no copies are kept.
+    pub(super) cache: Option<Arc<DiskCache>>,
 }
 
 /// The interval between renewals of the lease where another server waits for it. The lease is looked at each 5 s.
@@ -86,12 +95,15 @@ impl ObjectBlobs {
         let keys = Keys::new(bucket.prefix());
         Ok(Self {
             lease: Arc::new(Lease::new(bucket.clone(), keys.clone(), uploads.with_file_name("instance"))),
+            cache: DiskCache::open(uploads.with_file_name(CACHE), settings.cache),
             keys,
             bucket,
             uploads: Arc::new(Uploads::spool(uploads)),
             limits: Limits { renewal, ..Limits::default() },
             memory: Arc::new(Semaphore::new(PARTS_IN_MEMORY)),
             open: Arc::default(),
+            is_shared,
+            spool_name: Arc::default(),
         })
     }
 
@@ -110,6 +122,26 @@ impl ObjectBlobs {
             self.bucket.abort(&unfinished.key, &unfinished.id).await?;
         }
         Ok(())
+    }
+
+    /// Opens an object. A small one is read at once.
+    pub(super) async fn open_stored(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
+        let Some((size, object)) = self.bucket.open_object(self.keys.blob(digest)).await? else {
+            return Ok(None);
+        };
+        let blob = Blob::new(size, Box::new(object));
+        if size > SMALL {
+            return Ok(Some(blob));
+        }
+        let pieces: Vec<Bytes> = blob.read(0..size).try_collect().await?;
+        Ok(Some(Blob::in_memory(pieces.concat().into())))
+    }
+
+    /// Removes the copy of a blob.
+    pub(super) async fn forget_copy(&self, digest: &Digest) {
+        if let Some(cache) = &self.cache {
+            cache.forget(digest).await;
+        }
     }
 
     /// Copies an object of `size` bytes inside the store.

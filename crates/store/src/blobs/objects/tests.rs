@@ -1,5 +1,6 @@
 //! Tests of the blob store in a bucket, against two servers of different make: versitygw and moto.
 
+mod cached;
 mod faults;
 mod servers;
 
@@ -103,6 +104,11 @@ macro_rules! backend {
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn upload_goes_on_at_another_server() {
+                super::upload_goes_on_at_another_server(&Place::on(&$server)).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn overtaken_writer_damages_no_part() {
                 super::overtaken_writer_damages_no_part(&Place::on(&$server)).await;
             }
@@ -135,8 +141,10 @@ async fn is(store: &dyn BlobStore, digest: &oci::Digest, content: &[u8]) {
 async fn leaves_nothing(blobs: &ObjectBlobs, place: &Place) {
     assert_eq!(blobs.bucket.unfinished(blobs.bucket.prefix()).await.unwrap(), []);
     use futures_util::TryStreamExt as _;
-    let keys: Vec<_> = blobs.bucket.list(blobs.keys.uploads()).try_collect().await.unwrap();
-    assert_eq!(keys, []);
+    for prefix in [blobs.keys.uploads(), blobs.keys.tails()] {
+        let keys: Vec<_> = blobs.bucket.list(prefix).try_collect().await.unwrap();
+        assert_eq!(keys, []);
+    }
     assert_eq!(std::fs::read_dir(place.directory.uploads()).unwrap().count(), 0);
 }
 
@@ -234,6 +242,67 @@ async fn upload_in_parts_resumes_after_restart(place: &Place) {
     is(&blobs, &sha256(&content), &content).await;
     assert!(blobs.remove_stale_uploads(&[].into()).await.unwrap() <= 7, "those of lost attempts");
     leaves_nothing(&blobs, place).await;
+}
+
+async fn upload_goes_on_at_another_server(place: &Place) {
+    let others = [place.again(), place.again()];
+    let shared = |place: &Place| ObjectBlobs { is_shared: true, ..place.in_parts() };
+    let content = content(usize::try_from(2 * PART + 999_999).unwrap(), 11);
+    let begun = shared(place).begin(Uuid::new_v4(), Algorithm::Sha256).await.unwrap().save().await.unwrap();
+    let mut state = begun;
+    // The last bytes before the end of a part, that end, and one byte after it among them.
+    let chunks = [1, 1000, 700_000, 5_000, PART - 706_001, 1, PART - 2, 2, 900_000, 3];
+    for (index, chunk) in chunks.into_iter().enumerate() {
+        let server = shared(&others[index % 2]);
+        assert!(server.is_resumable(&state).await.unwrap());
+        let offset = usize::try_from(state.offset).unwrap();
+        let mut lost = shared(place).resume(&state).await.unwrap();
+        lost.write(self::content(700_000, 12)).await.unwrap();
+        lost.save_for_others().await.unwrap();
+        let mut resumed = server.resume(&state).await.unwrap();
+        let end = offset + usize::try_from(chunk).unwrap();
+        resumed.write(content.slice(offset..end)).await.unwrap();
+        state = resumed.save_for_others().await.unwrap();
+        assert!(state.is_shared);
+    }
+    // One writer deletes what it has replaced.
+    let server = shared(&others[0]);
+    let mut resumed = server.resume(&state).await.unwrap();
+    for _ in 0..20 {
+        let offset = usize::try_from(resumed.offset()).unwrap();
+        resumed.write(content.slice(offset..offset + 2_000)).await.unwrap();
+        state = resumed.save_for_others().await.unwrap();
+    }
+    use futures_util::TryStreamExt as _;
+    let pieces: Vec<_> = server.bucket.list(server.keys.tail(state.id)).try_collect().await.unwrap();
+    assert!(pieces.len() < 2 * chunks.len() + 15, "{pieces:?}");
+
+    let last = shared(&others[1]);
+    let mut resumed = last.resume(&state).await.unwrap();
+    resumed.write(content.slice(usize::try_from(state.offset).unwrap()..)).await.unwrap();
+    resumed.commit(&sha256(&content)).await.unwrap();
+    is(&last, &sha256(&content), &content).await;
+    for place in others.iter().chain([place]) {
+        shared(place).remove_stale_uploads(&[].into()).await.unwrap();
+        leaves_nothing(&last, place).await;
+    }
+
+    // Bytes that were saved without the others' sake are in one directory.
+    let mut own = upload(&server, &content.slice(..5_000), &[1_000]).await;
+    let state = own.save().await.unwrap();
+    assert!(!state.is_shared && !last.is_resumable(&state).await.unwrap());
+    let mut lost = last.resume(&state).await.unwrap();
+    lost.write(Bytes::from_static(b"more")).await.unwrap();
+    assert!(matches!(lost.save().await, Err(StoreError::UploadLost { .. })));
+    assert!(server.is_resumable(&state).await.unwrap());
+    let mut resumed = server.resume(&state).await.unwrap();
+    resumed.write(content.slice(5_000..6_000)).await.unwrap();
+    resumed.commit(&sha256(&content[..6_000])).await.unwrap();
+    is(&server, &sha256(&content[..6_000]), &content[..6_000]).await;
+    let ended = upload(&server, &content.slice(..5_000), &[1_000]).await.save_for_others().await.unwrap();
+    last.abort(ended.id).await.unwrap();
+    server.abort(ended.id).await.unwrap();
+    leaves_nothing(&server, &others[0]).await;
 }
 
 async fn overtaken_writer_damages_no_part(place: &Place) {

@@ -2,6 +2,9 @@
 //!
 //! At most two parts of an upload are on their way. The next write waits for the first of them. Sent bytes are removed
 //! from the file of the upload, except those that a saved state still needs.
+//!
+//! With several servers, the saved bytes that are in no part are stored as well, in the [`Tail`]. A chunk waits for that. The
+//! first request of an upload without a range does not, because it mostly holds all of the blob.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -14,6 +17,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::place::{ObjectBlobs, Target};
+use super::tail::{Piece, Tail, is_complete};
 use crate::StoreError;
 use crate::blobs::files::spool::Spool;
 use crate::blobs::files::uploads::{UploadLock, Written};
@@ -31,6 +35,12 @@ pub(super) struct Saved {
     target: Option<Target>,
     /// The ETags of the parts, from the first on.
     parts: Vec<String>,
+    /// The data directory that has the bytes which are in no part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spool: Option<String>,
+    /// Objects with these bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tail: Vec<Piece>,
 }
 
 impl Saved {
@@ -41,6 +51,16 @@ impl Saved {
         serde_json::from_str(&state.backend)
             .map_err(|error| StoreError::Damaged(format!("parts of upload {}: {error}", state.id)))
     }
+
+    /// Whether the saved bytes of an upload of `offset` bytes are in the bucket, or in the file that this process may use.
+    pub(super) async fn is_here(&self, blobs: &ObjectBlobs, offset: u64) -> Result<bool, StoreError> {
+        let sent = blobs.limits.begin(self.parts.len());
+        Ok(!blobs.is_shared || self.is_own(blobs).await? || is_complete(&self.tail, sent, offset))
+    }
+
+    async fn is_own(&self, blobs: &ObjectBlobs) -> Result<bool, StoreError> {
+        Ok(self.spool == Some(blobs.spool_name().await?))
+    }
 }
 
 /// The writer of one upload.
@@ -50,7 +70,9 @@ pub(super) struct ObjectWriter {
     parts: Parts,
     known: Option<Digest>,
     is_readable: bool,
-    /// Whether transfers of earlier writers have ended.
+    /// The state of an earlier writer, and its offset.
+    resumed: Option<(u64, Saved)>,
+    /// Whether transfers of earlier writers have ended, and the file has the bytes of `resumed`.
     is_settled: bool,
 }
 
@@ -64,6 +86,7 @@ struct Parts {
     /// The offset and the end of the sent parts of the last saved state.
     saved: u64,
     saved_sent: u64,
+    tail: Tail,
 }
 
 struct Sending {
@@ -92,15 +115,18 @@ impl ObjectWriter {
             blobs.multipart().insert(state.id, target.clone());
         }
         let sent = blobs.limits.begin(saved.parts.len());
+        let tail = if blobs.is_shared { Tail::resumed(saved.tail.clone()) } else { Tail::default() };
         let parts = Parts {
-            target: saved.target,
-            etags: saved.parts,
+            target: saved.target.clone(),
+            etags: saved.parts.clone(),
             sending: VecDeque::new(),
             needed: sent,
             saved: state.offset,
             saved_sent: sent,
+            tail,
         };
-        Box::new(Self { parts, ..writer })
+        let resumed = (blobs.is_shared && state.offset > 0).then_some((state.offset, saved));
+        Box::new(Self { parts, resumed, ..writer })
     }
 
     fn open(blobs: &ObjectBlobs, id: Uuid, offset: u64, digester: Digester) -> Self {
@@ -110,6 +136,7 @@ impl ObjectWriter {
             parts: Parts::default(),
             known: None,
             is_readable: false,
+            resumed: None,
             is_settled: false,
         }
     }
@@ -120,9 +147,57 @@ impl ObjectWriter {
         let lock = self.spool.upload.lock().await?;
         if !self.is_settled {
             self.spool.upload.settle_transfers().await;
+            if let Some((offset, saved)) = &self.resumed {
+                self.fill_spool(*offset, saved).await?;
+            }
             self.is_settled = true;
         }
         Ok(lock)
+    }
+
+    /// Brings the saved bytes that are in no part to the file, if another server has received them.
+    async fn fill_spool(&self, offset: u64, saved: &Saved) -> Result<(), StoreError> {
+        let (blobs, upload) = (&self.blobs, &self.spool.upload);
+        let file = upload.clone();
+        if saved.is_own(blobs).await? && blocking(move || Ok(file.has(offset))).await? {
+            return Ok(());
+        }
+        blobs.fetch_tail(upload, &saved.tail, blobs.limits.begin(saved.parts.len()), offset).await
+    }
+
+    /// Saves the received bytes. `for_others`: also those that are in no part, for other servers.
+    async fn save_state(&mut self, for_others: bool) -> Result<UploadState, StoreError> {
+        let written = self.spool.written().await?;
+        let lock = self.lock().await?;
+        let (written, lock) = self.spool.write_rest(written, lock).await?;
+        let lock = self.send_parts(written.offset, false, lock).await?;
+        if for_others {
+            while !self.parts.sending.is_empty() {
+                self.finish_part().await?;
+            }
+            let unsent = self.blobs.limits.begin(self.parts.etags.len())..written.offset;
+            self.parts.tail.store(&self.blobs, &self.spool.upload, unsent).await?;
+        }
+        let spool = if self.blobs.is_shared { Some(self.blobs.spool_name().await?) } else { None };
+        let saved = Saved {
+            target: self.parts.target.clone(),
+            parts: self.parts.etags.clone(),
+            spool,
+            tail: self.parts.tail.pieces.clone(),
+        };
+        let sent = self.blobs.limits.begin(saved.parts.len());
+        // The caller may still need the state before this one.
+        let free = self.parts.needed..self.parts.saved_sent;
+        self.parts.needed = self.parts.saved_sent;
+        (self.parts.saved, self.parts.saved_sent) = (written.offset, sent);
+        self.free(free).await?;
+        drop(lock);
+        let backend = match &saved {
+            Saved { target: None, spool: None, .. } => String::new(),
+            saved => serde_json::to_string(saved)
+                .map_err(|error| StoreError::Damaged(format!("parts of an upload: {error}")))?,
+        };
+        Ok(self.spool.saved(written, backend, for_others))
     }
 
     /// Sends the parts that are complete. The last one waits for `all`, so that commit decides how the upload ends.
@@ -251,11 +326,12 @@ impl ObjectWriter {
     }
 
     /// Ends the upload if the digest of its content is another one.
-    async fn verify(&self, expected: &Digest, actual: Digest) -> Result<(), StoreError> {
+    async fn verify(&mut self, expected: &Digest, actual: Digest) -> Result<(), StoreError> {
         let checked = check_digest(expected, actual);
         if checked.is_err() {
             let upload = self.spool.upload.clone();
             blocking(move || upload.remove()).await?;
+            std::mem::take(&mut self.parts.tail).delete(&self.blobs, self.spool.upload.id()).await;
             if self.parts.target.is_some() {
                 self.blobs.abort_multipart(self.spool.upload.id()).await?;
             }
@@ -286,24 +362,11 @@ impl BlobWriter for ObjectWriter {
     }
 
     async fn save(&mut self) -> Result<UploadState, StoreError> {
-        let written = self.spool.written().await?;
-        let lock = self.lock().await?;
-        let (written, lock) = self.spool.write_rest(written, lock).await?;
-        let lock = self.send_parts(written.offset, false, lock).await?;
-        let saved = Saved { target: self.parts.target.clone(), parts: self.parts.etags.clone() };
-        let sent = self.blobs.limits.begin(saved.parts.len());
-        // The caller may still need the state before this one.
-        let free = self.parts.needed..self.parts.saved_sent;
-        self.parts.needed = self.parts.saved_sent;
-        (self.parts.saved, self.parts.saved_sent) = (written.offset, sent);
-        self.free(free).await?;
-        drop(lock);
-        let backend = match &saved.target {
-            Some(_) => serde_json::to_string(&saved)
-                .map_err(|error| StoreError::Damaged(format!("parts of an upload: {error}")))?,
-            None => String::new(),
-        };
-        Ok(self.spool.saved(written, backend))
+        self.save_state(false).await
+    }
+
+    async fn save_for_others(&mut self) -> Result<UploadState, StoreError> {
+        self.save_state(self.blobs.is_shared).await
     }
 
     async fn commit(mut self: Box<Self>, digest: &Digest) -> Result<Stored, StoreError> {
@@ -349,6 +412,7 @@ impl BlobWriter for ObjectWriter {
         }
         let upload = self.spool.upload.clone();
         blocking(move || upload.remove()).await?;
+        std::mem::take(&mut self.parts.tail).delete(&self.blobs, self.spool.upload.id()).await;
         Ok(size.into())
     }
 }

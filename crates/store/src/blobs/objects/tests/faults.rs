@@ -2,12 +2,15 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// The fault that the proxy injects.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
+    /// None.
+    Nothing,
     /// Every third request gets SlowDown.
     SlowDown,
     /// Every fourth connection ends before the answer.
@@ -26,6 +29,16 @@ pub(super) enum Fault {
 
 /// Starts a proxy, which ends with the test process. Returns its address.
 pub(super) fn proxy(server: SocketAddr, fault: Fault) -> SocketAddr {
+    start(server, fault, Arc::default())
+}
+
+/// Starts a proxy that counts the requests that read blobs.
+pub(super) fn counting_proxy(server: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+    let reads = Arc::new(AtomicUsize::new(0));
+    (start(server, Fault::Nothing, reads.clone()), reads)
+}
+
+fn start(server: SocketAddr, fault: Fault, reads: Arc<AtomicUsize>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     thread::spawn(move || {
@@ -33,15 +46,25 @@ pub(super) fn proxy(server: SocketAddr, fault: Fault) -> SocketAddr {
         for client in listener.incoming().flatten() {
             let number = REQUESTS.fetch_add(1, Ordering::Relaxed);
             // A client that has gone away is no failure.
-            thread::spawn(move || _ = forward(client, server, fault, number));
+            let reads = reads.clone();
+            thread::spawn(move || _ = forward(client, server, fault, number, &reads));
         }
     });
     address
 }
 
 /// Forwards one request, and closes both connections.
-fn forward(mut client: TcpStream, server: SocketAddr, fault: Fault, number: usize) -> io::Result<()> {
+fn forward(
+    mut client: TcpStream,
+    server: SocketAddr,
+    fault: Fault,
+    number: usize,
+    reads: &AtomicUsize,
+) -> io::Result<()> {
     let (head, body) = receive(&mut client)?;
+    if head.starts_with("GET ") && head.lines().next().is_some_and(|line| line.contains("/data ")) {
+        reads.fetch_add(1, Ordering::Relaxed);
+    }
     if fault == Fault::SlowDown && number.is_multiple_of(3) {
         let text = "<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>";
         return write!(

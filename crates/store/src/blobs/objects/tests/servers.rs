@@ -88,6 +88,7 @@ impl Server {
             path_style: true,
             key: Some(AccessKey { id: KEY.to_owned(), secret: SECRET.to_owned() }.into()),
             view: false,
+            cache: 0,
         }
     }
 }
