@@ -17,6 +17,10 @@ quick:
 test *arguments:
     scripts/test {{arguments}}
 
+# The tests that can use any storage, on a bucket and PostgreSQL: `just storages`, `just storages --on s3,sqlite`
+storages *arguments:
+    scripts/test-storages {{arguments}}
+
 # The real clients against the built binary: `just clients`, `just clients docker::`
 clients *names:
     scripts/test --test clients {{names}}

@@ -232,13 +232,13 @@ settings! {
 
     /// The place of the blobs: layers, configs and manifests.
     blobs: Blobs {
-        /// A bucket of S3 for the blobs, such as `"s3://images/registry"`. The database stays in the data directory,
-        /// with the uploads in progress. Empty for files in the data directory. `wharfinger move` moves a registry that
-        /// exists.
+        /// A bucket for the blobs, such as `"s3://images/registry"`, or a container of Azure,
+        /// `"az://images/registry"`. The database stays in the data directory, with the uploads in progress. Empty for
+        /// files in the data directory. `wharfinger move` moves a registry that exists.
         url: Option<BucketUrl> = None, bucket_url();
 
-        /// The URL of an S3 server that is not Amazon's, such as `"https://s3.example.com"`. Empty for
-        /// `AWS_ENDPOINT_URL`, else for Amazon's.
+        /// The URL of a server that is not the provider's, such as `"https://s3.example.com"`. Empty for
+        /// `AWS_ENDPOINT_URL`, else for Amazon's or Azure's.
         endpoint: Option<BaseUrl> = None, base_url();
 
         /// The region of the bucket. Empty for `AWS_REGION`, else for `us-east-1`.
@@ -247,8 +247,8 @@ settings! {
         /// Whether requests name the bucket in their path. Otherwise it is a part of the host name.
         path_style: bool = true, switch();
 
-        /// The id of the access key. Empty for `AWS_ACCESS_KEY_ID` and the other variables of Amazon's tools, else for
-        /// the role of the machine or the container.
+        /// The id of the access key, or the account of Azure. Empty for `AWS_ACCESS_KEY_ID` and the other variables of the
+        /// provider's tools, else for the role of the machine or the container.
         access_key: String = String::new(), text_or_none();
 
         /// The file with the secret of the access key.

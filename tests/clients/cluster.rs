@@ -397,6 +397,26 @@ fn acknowledged_pushes_survive_failures_of_database_and_bucket() {
 }
 
 #[test]
+fn acknowledged_pushes_survive_failovers() {
+    let mut database = Database::start(unused_port());
+    let mut standby = database.with_standby(unused_port());
+    let schema = with_schema(&database.url_with(&standby), "cluster_failovers");
+    let cluster = Cluster::start_on(schema, "");
+    let nginx = cluster.nginx();
+    let pushers = Pushers::start(&nginx.at(""));
+    for _ in 0..2 {
+        pushers.go_on();
+        database.stop("immediate");
+        standby.promote();
+        cluster.await_primary();
+        // The next standby has the address of the server that was lost.
+        let next = standby.with_standby(database.port());
+        database = std::mem::replace(&mut standby, next);
+    }
+    pushers.end(&cluster);
+}
+
+#[test]
 fn suspended_primary_is_replaced() {
     let cluster = Cluster::start("cluster_suspended", "");
     let user = Terminal::open();

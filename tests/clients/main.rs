@@ -5,6 +5,7 @@
 
 mod accounts;
 mod acme;
+mod azure;
 mod buildah;
 mod buildkit;
 mod cluster;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::harness::object_servers::faults::{Fault, Overload};
 use crate::harness::{
     Engine, Image, ObjectStore, PASSWORD, Server, Terminal, docker_runs_an_image,
     images_are_copied_and_collected,
@@ -188,6 +189,69 @@ fn absent_object_store_is_unavailable() {
     eventually("readyz succeeds", || status(&user, &ready) == "200");
     assert_eq!(status(&user, &blob), "200");
     user.run(&format!("crane push app {}", registry.at("team/app:2")));
+}
+
+/// Pushes an image of small blobs, and one with a layer of several parts. Returns their names.
+fn push_images(user: &Terminal, registry: &Server, name: &str) -> [String; 2] {
+    let [small, large] = ["small", "large"].map(|kind| registry.at(&format!("team/{name}:{kind}")));
+    Image::saved(user, &format!("{name}-image"), name);
+    user.run(&format!("crane push {name}-image {small}"));
+    user.run(&format!("head -c 50000000 /dev/urandom > {name} && tar -cf {name}.tar {name}"));
+    user.run(&format!("crane append -f {name}.tar -t {large}"));
+    [small, large]
+}
+
+/// Pulls images, and reads the content of all others.
+fn check_images(user: &Terminal, registry: &Server, images: &[String]) {
+    for image in images {
+        user.run(&format!("crane validate --remote {image}"));
+    }
+    let checked = registry.says("check --read");
+    assert!(checked.contains(": nothing missing"), "{checked}");
+}
+
+#[test]
+fn failing_bucket_fails_no_push() {
+    let store = ObjectStore::start();
+    let faults = [("fail", Fault::Fail(5)), ("cut", Fault::Cut), ("cut_body", Fault::CutBody(3))];
+    for (prefix, fault) in faults {
+        let registry = Server::configured(&store.settings_with(fault, prefix));
+        let users = ["one", "two", "three"];
+        let pushed: Vec<String> = thread::scope(|scope| {
+            let pushes = users.map(|name| {
+                let registry = &registry;
+                scope.spawn(move || push_images(&Terminal::open(), registry, name))
+            });
+            pushes.into_iter().flat_map(|push| push.join().expect("a push")).collect()
+        });
+        check_images(&Terminal::open(), &registry, &pushed);
+    }
+}
+
+#[test]
+fn overload_of_a_minute_fails_no_push() {
+    let store = ObjectStore::start();
+    let overload = Overload::of(Duration::from_secs(60));
+    let registry = Server::configured(&store.settings_with(Fault::Overload(overload), "overloaded"));
+    let (user, engine) = (Terminal::open(), Engine::shared());
+    push_images(&user, &registry, "before");
+    let docker = registry.at("team/docker:1");
+    engine.builds(&engine.terminal(), &docker, "overloaded");
+    overload.begin();
+    let pushed: Vec<String> = thread::scope(|scope| {
+        let docker = scope.spawn(|| engine.terminal().run(&format!("docker push {docker}")));
+        let crane = ["one", "two"].map(|name| {
+            let registry = &registry;
+            scope.spawn(move || push_images(&Terminal::open(), registry, name))
+        });
+        // Its blobs are there already.
+        user.run(&format!("crane push before-image {}", registry.at("team/before:again")));
+        docker.join().expect("a push by docker");
+        crane.into_iter().flat_map(|push| push.join().expect("a push by crane")).collect()
+    });
+    assert!(overload.is_over() && overload.refused() > 10, "the store was overloaded");
+    check_images(&user, &registry, &pushed);
+    check_images(&user, &registry, &[docker]);
 }
 
 #[test]

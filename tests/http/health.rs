@@ -1,6 +1,6 @@
 //! `/healthz`, `/readyz` and `/`.
 
-use crate::harness::{Part, TestRegistry, eventually, image_manifest};
+use crate::harness::{Part, TestRegistry, blobs_in_files, eventually, image_manifest, metadata_in_a_file};
 
 #[tokio::test]
 async fn health_and_readiness_answer_200() {
@@ -11,7 +11,10 @@ async fn health_and_readiness_answer_200() {
 
 #[tokio::test]
 async fn moved_content_stops_pushes_and_readyz() {
-    let registry = TestRegistry::start().await;
+    let registry = TestRegistry::start_with(|config| {
+        blobs_in_files(config, "the directory of the blobs is moved");
+    })
+    .await;
     let repository = registry.repository("app");
     repository.push_image("v1").await;
     let (docker, away) = (registry.data().join("docker"), registry.data().join("away"));
@@ -30,7 +33,10 @@ async fn moved_content_stops_pushes_and_readyz() {
 
 #[tokio::test]
 async fn removed_database_stops_pushes_and_readyz() {
-    let registry = TestRegistry::start_with(|config| config.metadata.url = None).await;
+    let registry = TestRegistry::start_with(|config| {
+        metadata_in_a_file(config, "the file of the database is removed");
+    })
+    .await;
     let repository = registry.repository("app");
     repository.push_image("v1").await;
     for file in ["metadata.db", "metadata.db-wal"] {
@@ -53,7 +59,10 @@ async fn removed_database_stops_pushes_and_readyz() {
 
 #[tokio::test]
 async fn moved_blobs_alone_stop_pushes_and_readyz() {
-    let registry = TestRegistry::start().await;
+    let registry = TestRegistry::start_with(|config| {
+        blobs_in_files(config, "the directory of the blobs is moved");
+    })
+    .await;
     let repository = registry.repository("app");
     repository.push_image("v1").await;
     let blobs = registry.data().join("docker/registry/v2/blobs");

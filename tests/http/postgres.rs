@@ -10,7 +10,7 @@ use wharfinger::serve::{Front, Startup};
 use crate::harness::postgres::{
     SERVER, Server, Suspended, psql, unused_port, with_schema, with_settings, writer,
 };
-use crate::harness::{TestRegistry, Who, eventually, with_accounts_and};
+use crate::harness::{TestRegistry, Who, eventually, metadata_in_a_file, with_accounts_and};
 
 /// Settings with a schema of their own.
 fn in_schema(schema: &'static str) -> impl FnOnce(&mut Config) {
@@ -77,7 +77,10 @@ async fn directory_belongs_to_its_database() {
 
 #[tokio::test]
 async fn directory_with_a_file_gets_no_database() {
-    let mut registry = TestRegistry::start_with(|config| config.metadata.url = None).await;
+    let mut registry = TestRegistry::start_with(|config| {
+        metadata_in_a_file(config, "the directory must have that file");
+    })
+    .await;
     registry.stop().await;
     let reason = refused(&registry, in_schema("http_file")).await;
     assert!(reason.contains("wharfinger move --to-metadata"), "{reason}");

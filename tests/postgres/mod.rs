@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// A database for which the role of the tests may create schemas, such as `postgres://postgres@127.0.0.1/postgres`. If it
-/// is set, tests that can use any database use this one.
+/// `postgres` for the server of the process, or the URL of a database for which the role of the tests may create schemas,
+/// such as `postgres://postgres@127.0.0.1/postgres`. If it is set, tests that can use any database use this one.
 const VARIABLE: &str = "WHARFINGER_TEST_METADATA";
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -30,6 +30,7 @@ pub(crate) static SERVER: LazyLock<Server> = LazyLock::new(|| Server::start(unus
 /// of its own.
 pub(crate) fn chosen(directory: &Path) -> Option<String> {
     let base = std::env::var(VARIABLE).ok().filter(|url| !url.is_empty())?;
+    let base = if base == "postgres" { SERVER.url() } else { base };
     Some(with_schema(&base, &schema_of(directory)))
 }
 
@@ -77,7 +78,7 @@ pub(crate) struct Server {
 impl Server {
     /// Creates a cluster and starts its server on a port.
     pub(crate) fn start(port: u16) -> Self {
-        let directory = tempfile::tempdir().expect("a directory").keep();
+        let directory = Self::directory();
         let mut create = as_postgres("initdb");
         create.args([
             "--auth=trust",
@@ -87,15 +88,61 @@ impl Server {
             "--no-sync",
             "-D",
         ]);
-        std::os::unix::fs::chown(&directory, Some(user().0), Some(user().1)).expect("the tests run as root");
         let created = create.arg(directory.join("data")).output().expect("initdb of postgresql");
         assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
-        let mut certify = as_postgres("sh");
-        let certified = certify.args(["-c", CERTIFICATES]).current_dir(&directory).output().expect("openssl");
-        assert!(certified.status.success(), "{}", String::from_utf8_lossy(&certified.stderr));
         let server = Self { port, directory };
         server.launch();
         server
+    }
+
+    /// Creates a directory of the user postgres with a certificate.
+    fn directory() -> PathBuf {
+        let directory = tempfile::tempdir().expect("a directory").keep();
+        std::os::unix::fs::chown(&directory, Some(user().0), Some(user().1)).expect("the tests run as root");
+        let mut certify = as_postgres("sh");
+        let certified = certify.args(["-c", CERTIFICATES]).current_dir(&directory).output().expect("openssl");
+        assert!(certified.status.success(), "{}", String::from_utf8_lossy(&certified.stderr));
+        directory
+    }
+
+    /// Starts a standby with streaming replication. From then on, a commit waits until the standby has it.
+    pub(crate) fn with_standby(&self, port: u16) -> Self {
+        let standby = Self { port, directory: Self::directory() };
+        let mut copy = as_postgres("pg_basebackup");
+        copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--dbname", &self.url(), "-D"]);
+        let copied =
+            copy.arg(standby.directory.join("data")).current_dir("/").output().expect("pg_basebackup");
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        standby.launch();
+        psql(&self.url(), "ALTER SYSTEM SET synchronous_standby_names = '*'");
+        psql(&self.url(), "SELECT pg_reload_conf()");
+        let deadline = Instant::now() + DEADLINE;
+        while psql(&self.url(), "SELECT sync_state FROM pg_stat_replication") != "sync" {
+            assert!(Instant::now() < deadline, "the standby does not replicate");
+            std::thread::yield_now();
+        }
+        standby
+    }
+
+    /// Makes the standby the server that takes writes.
+    pub(crate) fn promote(&self) {
+        let mut promote = as_postgres("pg_ctl");
+        promote.arg("-D").arg(self.directory.join("data")).args(["-w", "promote"]).current_dir("/");
+        let promoted = promote.output().expect("pg_ctl");
+        assert!(promoted.status.success(), "{}", String::from_utf8_lossy(&promoted.stderr));
+    }
+
+    /// The URL of the database on this server or the other one, whichever takes writes.
+    pub(crate) fn url_with(&self, other: &Self) -> String {
+        let (port, other) = (self.port, other.port);
+        format!(
+            "postgres://postgres@127.0.0.1:{port},127.0.0.1:{other}/postgres?target_session_attrs=read-write"
+        )
+    }
+
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Starts the server of the cluster. It ends with this process, which also removes the cluster.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod fixture;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -13,8 +15,6 @@ use registry::access::AccountSettings;
 use registry::collection::{Collected, GarbagePolicy, LinkKind};
 use registry::manifests::Push;
 use registry::{Error, Policy, Registry};
-use store::Directory;
-use store::blobs::open_files;
 use tempfile::TempDir;
 
 const IMAGE: &str = oci::media_type::OCI_MANIFEST;
@@ -40,8 +40,7 @@ fn digest(content: &[u8]) -> Digest {
 }
 
 async fn open(scratch: &TempDir, policy: Policy) -> Registry {
-    let directory = Directory::open(scratch.path()).unwrap();
-    Registry::open(directory, policy, AccountSettings::default(), |_| ()).await.unwrap().0
+    Registry::open(fixture::directory(scratch), policy, AccountSettings::default(), |_| ()).await.unwrap().0
 }
 
 impl Fixture {
@@ -50,7 +49,10 @@ impl Fixture {
     }
 
     async fn with(garbage: GarbagePolicy) -> Self {
-        let scratch = TempDir::new().unwrap();
+        Self::in_directory(TempDir::new().unwrap(), garbage).await
+    }
+
+    async fn in_directory(scratch: TempDir, garbage: GarbagePolicy) -> Self {
         let policy = Policy { garbage, ..Policy::default() };
         Self { registry: open(&scratch, policy.clone()).await, scratch, policy }
     }
@@ -97,7 +99,7 @@ impl Fixture {
 
     /// The digests of all files.
     async fn files(&self) -> BTreeSet<Digest> {
-        let blobs = open_files(&Directory::open(self.scratch.path()).unwrap());
+        let blobs = fixture::directory(&self.scratch).open_blobs().unwrap();
         // Small content may have no file yet, so the files of a closed registry are listed.
         blobs.list().map(|file| file.unwrap().0).collect().await
     }
@@ -297,13 +299,14 @@ async fn erased_content_is_gone_at_once() {
 
 #[tokio::test]
 async fn failed_deletion_spares_a_later_push() {
-    let mut fixture = Fixture::new().await;
+    let scratch = TempDir::new().unwrap();
+    fixture::in_files(&scratch, "a directory in the place of a file");
+    let garbage = GarbagePolicy { interval: Duration::ZERO, grace: Duration::ZERO, untagged: None };
+    let mut fixture = Fixture::in_directory(scratch, garbage).await;
     let large = vec![7; 200_000];
     let image = fixture.image("app", Some("1"), &[&large]).await;
     fixture.delete("app", &TagOrDigest::Digest(image)).await;
-    let hex = digest(&large).hex();
-    let blobs = fixture.scratch.path().join("docker/registry/v2/blobs/sha256");
-    let file = blobs.join(&hex[..2]).join(&hex).join("data");
+    let file = fixture::file(&fixture.scratch, &digest(&large));
     // A directory cannot be deleted as a file.
     std::fs::remove_file(&file).unwrap();
     std::fs::create_dir(&file).unwrap();
@@ -470,7 +473,7 @@ async fn interrupted_collection_resumes_by_itself() {
     let scratch = TempDir::new().unwrap();
     open(&scratch, Policy::default()).await.close().await;
     // An earlier process has ended in the midst of the files.
-    let metadata = store::Metadata::open(&Directory::open(scratch.path()).unwrap().metadata()).unwrap();
+    let metadata = fixture::directory(&scratch).open_metadata().unwrap();
     let begun = metadata.begin_collection().await.unwrap();
     metadata.save_collection(5, 7, serde_json::json!({ "files": 7, "bytes": 700 })).await.unwrap();
     metadata.close().await;
@@ -479,8 +482,9 @@ async fn interrupted_collection_resumes_by_itself() {
         garbage: GarbagePolicy { interval: Duration::ZERO, ..GarbagePolicy::default() },
         ..Policy::default()
     };
-    let directory = Directory::open(scratch.path()).unwrap();
-    let opened = Registry::open(directory, policy, AccountSettings::default(), |_| ()).await.unwrap();
+    let opened = Registry::open(fixture::directory(&scratch), policy, AccountSettings::default(), |_| ())
+        .await
+        .unwrap();
     let registry = opened.0;
     let status = registry.garbage_status(registry::collection::COUNTED).await.unwrap();
     let running = status.running.unwrap();
@@ -500,10 +504,7 @@ async fn interrupted_collection_resumes_by_itself() {
 async fn deleted_blob_without_an_image_needs_no_grace() {
     let fixture = Fixture::with(GarbagePolicy::default()).await;
     let app = name("team/app");
-    let file = |digest: &Digest| {
-        let hex = digest.hex();
-        fixture.scratch.path().join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(&hex).join("data")
-    };
+    let file = |digest: &Digest| fixture::file(&fixture.scratch, digest);
     let lone = fixture.blob("team/app", &[7; 100_000]).await;
     let (config, layer) =
         (fixture.blob("team/app", b"{}").await, fixture.blob("team/app", &[8; 100_000]).await);

@@ -13,11 +13,12 @@ use registry::Error;
 use registry::check::FaultKind;
 use tempfile::TempDir;
 
-use fixture::{check, file, open, push_blob, push_image, reopen};
+use fixture::{check, file, in_files, open, push_blob, push_image, reopen};
 
 #[tokio::test]
 async fn check_marks_damage_until_the_next_push() {
     let scratch = TempDir::new().unwrap();
+    in_files(&scratch, "a manifest is known to be intact without a request");
     let mut registry = open(&scratch).await;
     let [app, other]: [RepositoryName; 2] = ["team/app", "team/other"].map(|name| name.parse().unwrap());
     for size in [1_000, 300_000] {
@@ -89,6 +90,7 @@ async fn check_clears_the_mark_of_a_restored_file() {
 #[tokio::test]
 async fn adopted_content_is_compared_by_its_bytes() {
     let scratch = TempDir::new().unwrap();
+    in_files(&scratch, "the database of a directory is lost");
     let registry = open(&scratch).await;
     let app: RepositoryName = "app".parse().unwrap();
     let content = Bytes::from(vec![7; 300_000]);
@@ -116,6 +118,7 @@ async fn adopted_content_is_compared_by_its_bytes() {
 #[tokio::test]
 async fn check_blames_the_manifest_for_a_wrong_size() {
     let scratch = TempDir::new().unwrap();
+    in_files(&scratch, "the database of a directory is lost");
     let registry = open(&scratch).await;
     let app: RepositoryName = "app".parse().unwrap();
     let content = Bytes::from(vec![7; 1_000]);
@@ -149,6 +152,7 @@ async fn check_blames_the_manifest_for_a_wrong_size() {
 #[tokio::test]
 async fn check_reports_parts_that_cannot_be_pulled() {
     let scratch = TempDir::new().unwrap();
+    in_files(&scratch, "a file that cannot be opened");
     let mut registry = open(&scratch).await;
     let app: RepositoryName = "team/app".parse().unwrap();
     let unreadable = push_blob(&registry, &app, &Bytes::from(vec![1; 300_000])).await;

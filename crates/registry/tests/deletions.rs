@@ -3,15 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod fixture;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
 use oci::{Algorithm, RepositoryName, TagOrDigest};
-use registry::access::AccountSettings;
 use registry::manifests::Push;
-use registry::{Error, Policy, Registry};
-use store::Directory;
+use registry::{Error, Registry};
 use tempfile::TempDir;
 
 const CONFIG: &[u8] = b"{}";
@@ -27,9 +27,7 @@ impl Fixture {
     /// A registry with one image, whose manifest, tag, list of tags and config are in memory.
     async fn new() -> Self {
         let scratch = TempDir::new().unwrap();
-        let directory = Directory::open(scratch.path()).unwrap();
-        let opened = Registry::open(directory, Policy::default(), AccountSettings::default(), |_| ()).await;
-        let (registry, app) = (opened.unwrap().0, "team/app".parse().unwrap());
+        let (registry, app) = (fixture::open(&scratch).await, "team/app".parse().unwrap());
         let fixture = Self { registry, app, tag: TagOrDigest::Tag("1".parse().unwrap()), _scratch: scratch };
         let config = Algorithm::Sha256.digest(CONFIG);
         let body = stream::iter([Ok(Bytes::from_static(CONFIG))]);

@@ -18,11 +18,10 @@ use registry::access::AccountSettings;
 use registry::collection::GarbagePolicy;
 use registry::manifests::Push;
 use registry::{Error, Policy, Registry, RetentionPolicy, rules};
-use store::Directory;
 use store::metadata::UndoTarget;
 use tempfile::TempDir;
 
-use fixture::{file, push_blob};
+use fixture::{directory, file, push_blob};
 
 const REPOSITORIES: [&str; 3] = ["team/app", "team/tools", "solo"];
 const TAGS: [&str; 3] = ["1", "old", "latest"];
@@ -324,8 +323,7 @@ fn policy(grace: Duration) -> Policy {
 }
 
 async fn open(scratch: &TempDir, grace: Duration) -> Registry {
-    let directory = Directory::open(scratch.path()).unwrap();
-    Registry::open(directory, policy(grace), AccountSettings::default(), |_| ()).await.unwrap().0
+    Registry::open(directory(scratch), policy(grace), AccountSettings::default(), |_| ()).await.unwrap().0
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

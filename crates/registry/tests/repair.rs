@@ -14,7 +14,7 @@ use registry::check::{Checked, FaultKind, Options, Repair};
 use registry::{Error, Registry};
 use tempfile::TempDir;
 
-use fixture::{check, file, open, push_blob, push_image, reopen};
+use fixture::{check, file, in_files, open, push_blob, push_image, reopen};
 
 const SIZE: usize = 300_000;
 
@@ -42,6 +42,7 @@ async fn with_images(scratch: &TempDir, layers: u8) -> (Registry, RepositoryName
 #[tokio::test]
 async fn damaged_content_is_moved_aside_until_pushed_again() {
     let scratch = TempDir::new().unwrap();
+    in_files(&scratch, "the path of content that is moved aside");
     let (registry, app, layers) = with_images(&scratch, 2).await;
     let mut altered = content(0).to_vec();
     altered[500] ^= 1;
@@ -244,6 +245,7 @@ fn replacements() -> [fn(&std::path::Path); 3] {
 async fn unreadable_file_counts_as_missing_until_pushed() {
     for replace in replacements() {
         let scratch = TempDir::new().unwrap();
+        in_files(&scratch, "something else in the place of a file");
         let (registry, app, layers) = with_images(&scratch, 1).await;
         let (layer, other): (_, RepositoryName) = (layers[0], "other".parse().unwrap());
         let path = file(&scratch, &layer);

@@ -2,23 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod fixture;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
 use oci::{Algorithm, Digest, RepositoryName};
-use registry::access::AccountSettings;
 use registry::uploads::ChunkRange;
-use registry::{Error, Policy, ReceiveError, Registry};
-use store::Directory;
+use registry::{Error, ReceiveError};
 use tempfile::TempDir;
 
-type Piece = Result<Bytes, ReceiveError>;
+use fixture::open;
 
-async fn open(scratch: &TempDir) -> Registry {
-    let directory = Directory::open(scratch.path()).unwrap();
-    Registry::open(directory, Policy::default(), AccountSettings::default(), |_| ()).await.unwrap().0
-}
+type Piece = Result<Bytes, ReceiveError>;
 
 fn name(name: &str) -> RepositoryName {
     name.parse().unwrap()

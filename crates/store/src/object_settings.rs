@@ -9,15 +9,16 @@ use crate::{StoreError, regular_file};
 /// The bucket of a blob store, and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectSettings {
-    /// `s3://bucket/prefix`.
+    /// `s3://bucket/prefix` or `az://container/prefix`.
     pub url: String,
-    /// The URL of a server that is not Amazon's.
+    /// The URL of a server that is not the provider's.
     pub endpoint: Option<String>,
     /// The region. `AWS_REGION`, else `us-east-1` if there is none.
     pub region: Option<String>,
     /// Whether the bucket is in the path of a request, and not in its host name.
     pub path_style: bool,
-    /// The access key. Without one, the usual sources of Amazon's tools are asked.
+    /// The access key, or the account of Azure with its key. Without one, the usual sources of the provider's tools are
+    /// asked.
     pub key: Option<SharedKey>,
     /// Whether the links of the `repositories/` view are written to the bucket as well.
     pub view: bool,
@@ -119,9 +120,34 @@ impl SharedKey {
     }
 }
 
+/// The API of an object store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Provider {
+    /// `s3://`, of Amazon and of other servers.
+    S3,
+    /// `az://`.
+    Azure,
+}
+
+impl Provider {
+    /// The scheme of its URLs.
+    pub(crate) fn scheme(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Azure => "az",
+        }
+    }
+
+    fn of_scheme(scheme: &str) -> Option<Self> {
+        [Self::S3, Self::Azure].into_iter().find(|provider| provider.scheme() == scheme)
+    }
+}
+
 /// A bucket, and the prefix of all keys in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
+    pub(crate) provider: Provider,
+    /// The bucket, or the container of Azure.
     pub(crate) bucket: String,
     /// Empty, or with a slash at its end.
     pub(crate) prefix: String,
@@ -145,9 +171,10 @@ pub fn check_bucket_url(url: &str) -> Result<(), String> {
 impl Place {
     fn parse(url: &str) -> Result<Self, String> {
         let refused = |reason: &str| reason.to_owned();
-        let rest = url
-            .strip_prefix("s3://")
-            .ok_or_else(|| refused("it must be s3://BUCKET or s3://BUCKET/PREFIX"))?;
+        let (provider, rest) = url
+            .split_once("://")
+            .and_then(|(scheme, rest)| Some((Provider::of_scheme(scheme)?, rest)))
+            .ok_or_else(|| refused("it must be s3://BUCKET/PREFIX or az://CONTAINER/PREFIX"))?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let is_plain = |text: &str, more: &str| {
             text.chars().all(|char| char.is_ascii_alphanumeric() || more.contains(char))
@@ -157,12 +184,12 @@ impl Place {
         }
         let prefix = prefix.trim_end_matches('/');
         if prefix.is_empty() {
-            return Ok(Self { bucket: bucket.to_owned(), prefix: String::new() });
+            return Ok(Self { provider, bucket: bucket.to_owned(), prefix: String::new() });
         }
         if !is_plain(prefix, ".-_/") || prefix.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(refused("the prefix has letters, digits, dots, hyphens and single slashes"));
         }
-        Ok(Self { bucket: bucket.to_owned(), prefix: format!("{prefix}/") })
+        Ok(Self { provider, bucket: bucket.to_owned(), prefix: format!("{prefix}/") })
     }
 }
 
@@ -173,10 +200,18 @@ mod tests {
     #[test]
     fn url_has_a_bucket_and_perhaps_a_prefix() {
         let place = Place::parse;
-        let expected = |bucket: &str, prefix: &str| Place { bucket: bucket.into(), prefix: prefix.into() };
+        let expected = |bucket: &str, prefix: &str| Place {
+            provider: Provider::S3,
+            bucket: bucket.into(),
+            prefix: prefix.into(),
+        };
         assert_eq!(place("s3://images").unwrap(), expected("images", ""));
         assert_eq!(place("s3://images/").unwrap(), expected("images", ""));
         assert_eq!(place("s3://my.images/a/b-1/").unwrap(), expected("my.images", "a/b-1/"));
+        assert_eq!(
+            place("az://images/a").unwrap(),
+            Place { provider: Provider::Azure, ..expected("images", "a/") }
+        );
         for url in ["", "images", "s3://", "s3:///a", "s3://a/../b", "s3://a/b//c", "s3://a/b%20", "gs://a"] {
             place(url).unwrap_err();
         }

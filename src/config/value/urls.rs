@@ -79,7 +79,7 @@ impl ValueType<Option<BucketUrl>> for BucketUrlSpelling {
     }
 
     fn expects(&self) -> String {
-        r#"a bucket such as "s3://images/registry", or "" for none"#.to_owned()
+        r#"a bucket such as "s3://images/registry" or "az://images/registry", or "" for none"#.to_owned()
     }
 }
 

@@ -13,6 +13,8 @@ mod image;
 mod image_life;
 mod machine;
 mod nginx;
+#[path = "../../object_servers/mod.rs"]
+pub(crate) mod object_servers;
 mod object_store;
 mod page;
 mod pebble;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
+use super::object_servers::faults::{Fault, proxy};
 use super::pebble::free_address;
 use super::{Daemon, Terminal};
 
@@ -85,10 +86,19 @@ impl ObjectStore {
 
     /// The settings of a registry with its blobs below a prefix.
     pub(crate) fn settings(&self, prefix: &str) -> String {
+        self.settings_at(&self.address, prefix)
+    }
+
+    /// The same settings through a proxy that injects a fault.
+    pub(crate) fn settings_with(&self, fault: Fault, prefix: &str) -> String {
+        let proxy = proxy(self.address.parse().expect("an address"), fault);
+        self.settings_at(&proxy.to_string(), prefix)
+    }
+
+    fn settings_at(&self, address: &str, prefix: &str) -> String {
         format!(
-            "[blobs]\nurl = \"s3://{BUCKET}/{prefix}\"\nendpoint = \"http://{}\"\naccess_key = \"{KEY}\"\n\
+            "[blobs]\nurl = \"s3://{BUCKET}/{prefix}\"\nendpoint = \"http://{address}\"\naccess_key = \"{KEY}\"\n\
              secret_key_file = \"{}\"\n",
-            self.address,
             self.scratch.path().join("secret").display(),
         )
     }

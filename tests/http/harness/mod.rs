@@ -7,11 +7,14 @@ mod accounts;
 mod answer;
 mod fault_proxy;
 mod image;
+#[path = "../../object_servers/mod.rs"]
+pub(crate) mod object_servers;
 #[path = "../../postgres/mod.rs"]
 pub(crate) mod postgres;
 mod raw;
 mod receiver;
 mod registry;
+mod storage;
 mod upstream;
 
 pub(crate) use accounts::{By, PASSWORD, Who, basic, with_accounts, with_accounts_and};
@@ -21,6 +24,7 @@ pub(crate) use image::{Image, Part, image_manifest, index_manifest, random};
 pub(crate) use raw::RawClient;
 pub(crate) use receiver::{Received, Receiver, free_address};
 pub(crate) use registry::{Repository, TestRegistry};
+pub(crate) use storage::{blobs_in_files, metadata_in_a_file};
 pub(crate) use upstream::{Says, Upstream, gateway, header};
 
 pub(crate) const OCI_MANIFEST: &str = oci::media_type::OCI_MANIFEST;

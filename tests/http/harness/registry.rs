@@ -14,7 +14,10 @@ use wharfinger::config::Config;
 use wharfinger::http::server::Stop;
 use wharfinger::serve::{FirstAdministrator, Front, Startup};
 
-use super::{Answer, Ask, By, Image, OCI_MANIFEST, Part, RawClient, Who, image_manifest, postgres, random};
+use super::{
+    Answer, Ask, By, Image, OCI_MANIFEST, Part, RawClient, Who, image_manifest, object_servers, random,
+    storage,
+};
 
 /// A registry with a temporary data directory, which is removed on drop.
 pub(crate) struct TestRegistry {
@@ -66,7 +69,7 @@ impl TestRegistry {
             ..Config::default()
         };
         if front == Front::Registry {
-            config.metadata.url = postgres::chosen(&config.data).map(|url| url.parse().expect("a URL"));
+            storage::choose(&mut config, data.path());
         }
         change(&mut config);
         let client = Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
@@ -134,27 +137,29 @@ impl TestRegistry {
         self.data.path().join("data")
     }
 
-    /// Returns the path of a blob's file.
+    /// Returns the path of a blob's file, which the S3 server has if the blobs are in a bucket.
     pub(crate) fn blob_file(&self, digest: &Digest) -> PathBuf {
         let hex = digest.hex();
-        let blobs = Path::new("docker/registry/v2/blobs").join(digest.algorithm().as_str());
-        self.data().join(blobs).join(&hex[..2]).join(&hex).join("data")
+        self.blobs().join(digest.algorithm().as_str()).join(&hex[..2]).join(&hex).join("data")
+    }
+
+    /// The directory of the blobs, which the S3 server has if they are in a bucket.
+    fn blobs(&self) -> PathBuf {
+        let blobs = "docker/registry/v2/blobs";
+        match object_servers::chosen(&self.config.data).filter(|_| self.config.blobs.url.is_some()) {
+            Some(prefix) => prefix.file(blobs),
+            None => self.data().join(blobs),
+        }
+    }
+
+    /// Returns the files of all blobs.
+    pub(crate) fn blob_files(&self) -> Vec<PathBuf> {
+        files(&self.blobs())
     }
 
     /// Returns all files below a directory of the data directory.
     pub(crate) fn files(&self, below: &str) -> Vec<PathBuf> {
-        fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
-            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-                if entry.path().is_dir() {
-                    walk(&entry.path(), found);
-                } else {
-                    found.push(entry.path());
-                }
-            }
-        }
-        let mut found = Vec::new();
-        walk(&self.data().join(below), &mut found);
-        found
+        files(&self.data().join(below))
     }
 
     /// Builds a request. The address is a path or an absolute URL.
@@ -208,6 +213,22 @@ impl TestRegistry {
     pub(crate) fn repository(&self, name: &str) -> Repository<'_> {
         Repository { registry: self, name: name.to_owned(), who: Who::NOBODY }
     }
+}
+
+/// Returns all files below a directory.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.path().is_dir() {
+                walk(&entry.path(), found);
+            } else {
+                found.push(entry.path());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(directory, &mut found);
+    found
 }
 
 /// A repository of a registry under test.

@@ -29,7 +29,7 @@ async fn pull(repository: &Repository<'_>) {
 
 /// The bytes of all files of blobs.
 fn stored(registry: &TestRegistry) -> u64 {
-    let files = registry.files("docker/registry/v2/blobs");
+    let files = registry.blob_files();
     files.iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
 }
 

@@ -8,7 +8,7 @@ use oci::{Algorithm, Digest};
 use reqwest::{Client, Method, Version};
 
 use crate::harness::{
-    Ask, OCI_MANIFEST, Part, Repository, TestRegistry, image_manifest, index_manifest, random,
+    Ask, OCI_MANIFEST, Part, Repository, TestRegistry, blobs_in_files, image_manifest, index_manifest, random,
 };
 
 /// Damage that the size of the file reveals.
@@ -279,7 +279,10 @@ async fn upload_error_names_the_unwritable_directory() {
 #[tokio::test]
 async fn new_files_have_no_access_for_others() {
     use std::os::unix::fs::MetadataExt as _;
-    let mut registry = TestRegistry::start().await;
+    let mut registry = TestRegistry::start_with(|config| {
+        blobs_in_files(config, "the modes of files");
+    })
+    .await;
     let app = registry.repository("app");
     app.push_image("1").await;
     app.push_blob(random(300_000)).await;

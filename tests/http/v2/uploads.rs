@@ -236,7 +236,7 @@ async fn content_with_wrong_digest_is_refused() {
         registry.request(Method::POST, path).body("content").ask().await.fails(400, "DIGEST_INVALID");
         app.head(format_args!("blobs/{digest}")).await.is(404);
     }
-    assert_eq!(registry.files("docker/registry/v2/blobs").len(), 0);
+    assert_eq!(registry.blob_files().len(), 0);
     assert_eq!(registry.files("wharfinger/uploads").len(), 0);
 }
 
@@ -390,7 +390,7 @@ async fn torn_push_in_one_request_leaves_nothing() {
     assert_eq!(client.answer().await.status, 400);
     registry.repository("app").head(format_args!("blobs/{digest}")).await.is(404);
     assert_eq!(registry.files("wharfinger/uploads").len(), 0);
-    assert_eq!(registry.files("docker/registry/v2/blobs").len(), 0);
+    assert_eq!(registry.blob_files().len(), 0);
 }
 
 #[tokio::test]
@@ -442,7 +442,7 @@ async fn concurrent_uploads_of_a_blob_store_one() {
         let app = registry.repository(&format!("app{number}"));
         app.get(format_args!("blobs/{digest}")).await.is(200).carries(&content);
     }
-    assert_eq!(registry.files("docker/registry/v2/blobs").len(), 1);
+    assert_eq!(registry.blob_files().len(), 1);
     assert_eq!(registry.files("wharfinger/uploads").len(), 0);
 }
 

@@ -11,6 +11,7 @@
 //! - `cache`: copies of blobs on the local disk.
 //! - `client`: the HTTP client, without redirects and with rotated keys.
 //! - `keys`: the layout.
+//! - `service`: the clients of S3 and Azure.
 //! - `links`: the links of distribution in a bucket that is adopted.
 //! - `lease`: the server that uses the bucket.
 //! - `place`: what the store and its writers share.
@@ -28,6 +29,7 @@ mod lease;
 pub(super) mod links;
 mod place;
 mod quarantine;
+mod service;
 pub(super) mod snapshots;
 mod tail;
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! S3 client: the requests of the blob store to a bucket. No other file knows the crate `object_store`.
+//! Client of an object store: the requests of the blob store to a bucket.
 //!
-//! Requests are retried with backoff, also after SlowDown. Reads give up early, because a client waits for each of
-//! them. Writes outlast an overload of a minute. No request needs a conditional PUT, a checksum header or a bulk
+//! Requests are retried with backoff, also after SlowDown. Reads of content give up early, because a client waits for
+//! each of them. Writes outlast an overload of a minute, and so do questions for an object, with which pushes begin and
+//! end. No request needs a conditional PUT, a checksum header or a bulk
 //! delete, which some servers refuse.
 
 use std::collections::HashSet;
@@ -12,26 +13,26 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::{HttpClient, HttpConnector as _, HttpRequestBody};
-use object_store::list::{PaginatedListOptions, PaginatedListStore as _};
-use object_store::multipart::{MultipartStore as _, PartId};
+use object_store::list::PaginatedListOptions;
+use object_store::multipart::PartId;
 use object_store::path::Path;
-use object_store::signer::{SignedUrlOptions, Signer as _};
+use object_store::signer::SignedUrlOptions;
 use object_store::{
-    BackoffConfig, CopyOptions, GetOptions, GetRange, GetResult, HeaderMap, HeaderValue, ObjectStore as _,
-    ObjectStoreExt as _, PutOptions, PutPayload, RetryConfig,
+    BackoffConfig, CopyOptions, GetOptions, GetRange, GetResult, HeaderMap, HeaderValue, ObjectStoreExt as _,
+    PutOptions, PutPayload, RetryConfig,
 };
 use serde::Deserialize;
 
-use super::client::{Connector, Credentials, is_redirect, options};
+use super::client::{is_redirect, options};
+use super::service::{self, Service};
 use crate::StoreError;
 use crate::blobs::OpenBlob;
-use crate::object_settings::{ObjectSettings, Place, SharedKey};
+use crate::object_settings::{ObjectSettings, Place, Provider, SharedKey};
 
-/// How long a failed read is retried.
+/// How long a failed read of content is retried.
 const READ_PATIENCE: Duration = Duration::from_secs(8);
-/// How long a failed write is retried.
+/// How long a failed write, and the question whether an object exists, is retried.
 const WRITE_PATIENCE: Duration = Duration::from_secs(90);
 /// The lifetime of a URL for a client. A download that has begun goes on after it.
 const REDIRECT: Duration = Duration::from_secs(10 * 60);
@@ -46,8 +47,8 @@ const SIGNATURE: Duration = Duration::from_secs(15 * 60);
 
 /// A bucket, and the prefix of all keys in it.
 pub(super) struct Bucket {
-    reads: AmazonS3,
-    writes: AmazonS3,
+    reads: Arc<dyn Service>,
+    writes: Arc<dyn Service>,
     http: HttpClient,
     /// The key of the settings.
     key: Option<SharedKey>,
@@ -112,24 +113,20 @@ impl Bucket {
                 max_retries: 60,
                 retry_timeout: patience,
             };
-            builder(settings, &place)
-                .with_retry(retry)
-                .build()
+            service::open(settings, &place, retry)
                 .map_err(|error| StoreError::Directory(format!("{}: {}", settings.url, reason(&error))))
         };
-        let http = connector(settings)
+        let http = service::connector(settings, &place)
             .connect(&options())
             .map_err(|error| StoreError::Directory(format!("{}: {}", settings.url, reason(&error))))?;
-        let from_environment = || std::env::var("AWS_ENDPOINT_URL").ok().filter(|url| !url.is_empty());
-        let store = settings.endpoint.clone().or_else(from_environment);
-        let store = store.unwrap_or_else(|| "Amazon's S3".to_owned());
+        let store = service::name(settings, &place);
         let key = settings.key.clone();
         Ok(Self { reads: client(READ_PATIENCE)?, writes: client(WRITE_PATIENCE)?, http, key, place, store })
     }
 
     /// The URL of a key, for messages.
     pub(super) fn name(&self, key: &str) -> String {
-        format!("s3://{}/{key}", self.place.bucket)
+        format!("{}://{}/{key}", self.place.provider.scheme(), self.place.bucket)
     }
 
     /// The prefix of all keys: empty, or with a slash at its end.
@@ -138,7 +135,7 @@ impl Bucket {
     }
 
     pub(super) async fn stat(&self, key: &str) -> Result<Option<Object>, StoreError> {
-        match self.reads.head(&path(key)).await {
+        match self.writes.head(&path(key)).await {
             Ok(meta) => Ok(Some(Object {
                 size: meta.size,
                 etag: meta.e_tag,
@@ -258,8 +255,8 @@ impl Bucket {
 
     /// Lists the keys below `prefix`, which ends in a slash, with their sizes.
     ///
-    /// Some servers end a listing early without saying so. So a listing is over only if nothing follows its last key.
-    /// Others repeat a page, or never end. Keys must ascend, and pages without keys are limited.
+    /// Some servers of S3 end a listing early without saying so. So a listing is over only if nothing follows its last
+    /// key. Others repeat a page, or never end. Keys must ascend, and pages without keys are limited.
     pub(super) fn list(&self, prefix: String) -> BoxStream<'_, Result<(String, u64), StoreError>> {
         struct Listing {
             page: std::vec::IntoIter<object_store::ObjectMeta>,
@@ -272,6 +269,8 @@ impl Bucket {
             First,
             /// The page of this continuation token.
             Token(String),
+            /// None.
+            End,
         }
         let listing = Listing { page: Vec::new().into_iter(), last: None, next: Next::First, empty_pages: 0 };
         let keys = futures_util::stream::try_unfold(Some(listing), move |listing| {
@@ -290,6 +289,7 @@ impl Bucket {
                     let (offset, page_token) = match &listing.next {
                         Next::First => (listing.last.as_ref().map(ToString::to_string), None),
                         Next::Token(token) => (None, Some(token.clone())),
+                        Next::End => return Ok(None),
                     };
                     let (is_first, had_token) = (page_token.is_none(), page_token.clone());
                     let options =
@@ -313,6 +313,7 @@ impl Bucket {
                         }
                         Some(token) => Next::Token(token),
                         None if is_first && is_empty => return Ok(None),
+                        None if self.place.provider != Provider::S3 => Next::End,
                         None => Next::First,
                     };
                 }
@@ -345,6 +346,8 @@ impl Bucket {
         match self.writes.complete_multipart(&path(key), &id.to_owned(), parts).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
+            // Azure's answer for blocks that are committed, or dropped after a week.
+            Err(error) if reason(&error).contains("InvalidBlockList") => Ok(false),
             Err(error) => Err(self.failed(&error, "complete", key)),
         }
     }
@@ -359,7 +362,24 @@ impl Bucket {
     /// Copies an object inside the store.
     pub(super) async fn copy(&self, from: &str, to: &str) -> Result<(), StoreError> {
         let (from, location) = (path(from), path(to));
-        self.write(to, || self.writes.copy_opts(&from, &location, CopyOptions::default())).await
+        self.write(to, || self.writes.copy_opts(&from, &location, CopyOptions::default())).await?;
+        match self.place.provider {
+            Provider::Azure => self.finish_copy(to).await,
+            Provider::S3 => Ok(()),
+        }
+    }
+
+    /// Whether a copy of a large object has to be made in parts.
+    pub(super) fn copies_in_parts(&self) -> bool {
+        self.place.provider == Provider::S3
+    }
+
+    /// Waits for a copy that Azure makes after its answer. Until its end, the client does not find the object.
+    async fn finish_copy(&self, to: &str) -> Result<(), StoreError> {
+        match self.stat(to).await? {
+            Some(_) => Ok(()),
+            None => Err(self.error("copy", to, "the copy is gone".to_owned())),
+        }
     }
 
     /// Copies an object of any size inside the store, in parts of `part` bytes. A simple copy ends at 5 GiB.
@@ -412,8 +432,12 @@ impl Bucket {
         Ok(answer.etag)
     }
 
-    /// Lists the multipart uploads to keys below `prefix` that nobody has ended.
+    /// Lists the multipart uploads to keys below `prefix` that nobody has ended. Only S3 names them: Azure drops blocks
+    /// after a week.
     pub(super) async fn unfinished(&self, prefix: &str) -> Result<Vec<Unfinished>, StoreError> {
+        if self.place.provider != Provider::S3 {
+            return Ok(Vec::new());
+        }
         let (mut found, mut key_marker, mut id_marker) = (Vec::new(), String::new(), String::new());
         let mut markers = HashSet::new();
         loop {
@@ -539,10 +563,16 @@ impl Bucket {
         // The address of the metadata service of a machine, the last source of keys.
         let has_no_key = reason.contains("169.254.169.254") || reason.contains("169.254.170.2");
         match element("Code") {
-            Some("NoSuchBucket") => {
+            Some("NoSuchBucket" | "ContainerNotFound") => {
                 format!("there is no bucket {bucket} at {store}: create it, or correct blobs.url")
             }
-            Some(code @ ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "AccessDenied")) => format!(
+            Some(
+                code @ ("InvalidAccessKeyId"
+                | "SignatureDoesNotMatch"
+                | "AccessDenied"
+                | "AuthenticationFailed"
+                | "AuthorizationFailure"),
+            ) => format!(
                 "{store} refuses the access key ({code}): check blobs.access_key and blobs.secret_key_file, and what \
                  the key may do"
             ),
@@ -603,45 +633,6 @@ fn failing(
         .boxed()
 }
 
-fn builder(settings: &ObjectSettings, place: &Place) -> AmazonS3Builder {
-    // Credentials and the region come from the environment, unless they are set.
-    let mut builder = AmazonS3Builder::from_env()
-        .with_bucket_name(&place.bucket)
-        .with_client_options(options())
-        .with_disable_bulk_delete(true)
-        .with_disable_tagging(true);
-    builder = builder.with_region(region(settings));
-    let endpoint = settings.endpoint.clone().or(builder.get_config_value(&AmazonS3ConfigKey::Endpoint));
-    let is_encrypted = endpoint.as_ref().is_none_or(|endpoint| endpoint.starts_with("https:"));
-    if let Some(endpoint) = endpoint {
-        // With the bucket in the host name, the library expects it in the endpoint.
-        let endpoint = match (settings.path_style, endpoint.split_once("://")) {
-            (false, Some((scheme, host))) => format!("{scheme}://{}.{host}", place.bucket),
-            _ => endpoint,
-        };
-        builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
-    }
-    if let Some(key) = &settings.key {
-        builder = builder.with_credentials(Arc::new(Credentials(key.clone())));
-    }
-    // TLS protects the content on its way. Without it, the signature covers the content.
-    builder
-        .with_virtual_hosted_style_request(!settings.path_style)
-        .with_allow_http(true)
-        .with_unsigned_payload(is_encrypted)
-        .with_http_connector(connector(settings))
-}
-
-fn connector(settings: &ObjectSettings) -> Connector {
-    Connector { key: settings.key.clone(), region: region(settings) }
-}
-
-/// The region of the settings, or else that of the environment.
-fn region(settings: &ObjectSettings) -> String {
-    let from_environment = || AmazonS3Builder::from_env().get_config_value(&AmazonS3ConfigKey::Region);
-    settings.region.clone().or_else(from_environment).unwrap_or_else(|| "us-east-1".to_owned())
-}
-
 /// Our keys have no character that a path encodes.
 fn path(key: &str) -> Path {
     Path::from(key)
@@ -649,7 +640,8 @@ fn path(key: &str) -> Path {
 
 /// Whether the bucket itself is absent. Its objects may come back with it.
 fn is_bucket_gone(error: &object_store::Error) -> bool {
-    reason(error).contains("NoSuchBucket")
+    let reason = reason(error);
+    reason.contains("NoSuchBucket") || reason.contains("ContainerNotFound")
 }
 
 /// The longest text of another server in a message, in characters.

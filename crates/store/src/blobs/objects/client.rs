@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use http::header::{AUTHORIZATION, LOCATION};
 use http::{HeaderName, StatusCode};
 use object_store::aws::{AwsAuthorizer, AwsCredential};
+use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential};
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
 };
@@ -17,7 +18,7 @@ use object_store::{ClientConfigKey, ClientOptions, CredentialProvider};
 use oci::Digest;
 use reqwest::redirect::Policy;
 
-use crate::object_settings::{AccessKey, SharedKey};
+use crate::object_settings::{AccessKey, Provider, SharedKey};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The timeout for a connection to the metadata service of a machine.
@@ -26,6 +27,8 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// The digest of a body, as the library has signed it.
 const BODY_DIGEST: HeaderName = HeaderName::from_static("x-amz-content-sha256");
+/// The state of a copy, in the answers of Azure.
+const COPY_STATUS: HeaderName = HeaderName::from_static("x-ms-copy-status");
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
 /// Makes the clients of one bucket.
@@ -33,6 +36,7 @@ const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 pub(super) struct Connector {
     pub(super) key: Option<SharedKey>,
     pub(super) region: String,
+    pub(super) provider: Provider,
 }
 
 impl HttpConnector for Connector {
@@ -83,9 +87,16 @@ pub(super) fn is_redirect(error: &HttpError) -> bool {
 #[async_trait]
 impl HttpService for Client {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let answer = self.send(request).await?;
+        Ok(hide_unfinished_copy(refuse_redirect(answer)?))
+    }
+}
+
+impl Client {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let Some(key) = self.connector.key.as_ref().filter(|_| request.headers().contains_key(AUTHORIZATION))
         else {
-            return refuse_redirect(self.http.call(request).await?);
+            return self.http.call(request).await;
         };
         let used = key.get();
         let mut again = request.clone();
@@ -94,11 +105,21 @@ impl HttpService for Client {
             && let Some(now) = key.changed_since(&used).await
         {
             tracing::info!("the access key of the bucket was changed; repeating a request with the new one");
-            sign(&mut again, &now, &self.connector.region)?;
-            return refuse_redirect(self.http.call(again).await?);
+            sign(&mut again, &now, &self.connector)?;
+            return self.http.call(again).await;
         }
-        refuse_redirect(answer)
+        Ok(answer)
     }
+}
+
+/// Makes the answer for an object that Azure still copies an error, so that the library asks again. The answer to the copy
+/// itself stays.
+fn hide_unfinished_copy(mut answer: HttpResponse) -> HttpResponse {
+    let is_copying = answer.headers().get(COPY_STATUS).is_some_and(|status| status == "pending");
+    if is_copying && answer.status() == StatusCode::OK {
+        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    answer
 }
 
 fn refuse_redirect(answer: HttpResponse) -> Result<HttpResponse, HttpError> {
@@ -113,19 +134,42 @@ fn refuse_redirect(answer: HttpResponse) -> Result<HttpResponse, HttpError> {
 }
 
 /// Replaces the signature of a request.
-fn sign(request: &mut HttpRequest, key: &AccessKey, region: &str) -> Result<(), HttpError> {
-    let credential = credential(key);
+fn sign(request: &mut HttpRequest, key: &AccessKey, connector: &Connector) -> Result<(), HttpError> {
     request.headers_mut().remove(AUTHORIZATION);
+    let failed = |error| HttpError::new(HttpErrorKind::Unknown, error);
+    if connector.provider == Provider::Azure {
+        let credential = azure_credential(key).map_err(failed)?;
+        return AzureAuthorizer::new(&credential, &key.id).try_authorize(request).map_err(failed);
+    }
+    let credential = credential(key);
     let digest = request.headers().get(BODY_DIGEST).and_then(|digest| digest.to_str().ok());
     let is_signed = digest != Some(UNSIGNED);
     let digest = digest.and_then(|hex| format!("sha256:{hex}").parse::<Digest>().ok());
-    let authorizer = AwsAuthorizer::new(&credential, "s3", region).with_sign_payload(is_signed);
-    let signed = authorizer.try_authorize(request, digest.as_ref().map(Digest::hash));
-    signed.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))
+    let authorizer = AwsAuthorizer::new(&credential, "s3", &connector.region).with_sign_payload(is_signed);
+    authorizer.try_authorize(request, digest.as_ref().map(Digest::hash)).map_err(failed)
 }
 
 fn credential(key: &AccessKey) -> AwsCredential {
     AwsCredential { key_id: key.id.clone(), secret_key: key.secret.clone(), token: None }
+}
+
+fn azure_credential(key: &AccessKey) -> object_store::Result<AzureCredential> {
+    let key = AzureAccessKey::try_new(&key.secret)
+        .map_err(|error| object_store::Error::Generic { store: "Azure", source: Box::new(error) })?;
+    Ok(AzureCredential::AccessKey(key))
+}
+
+/// Gives the library the present key of an account of Azure.
+#[derive(Debug)]
+pub(super) struct AzureKey(pub(super) SharedKey);
+
+#[async_trait]
+impl CredentialProvider for AzureKey {
+    type Credential = AzureCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AzureCredential>> {
+        azure_credential(&self.0.get()).map(Arc::new)
+    }
 }
 
 /// Gives the library the present key.

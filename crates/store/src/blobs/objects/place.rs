@@ -146,7 +146,7 @@ impl ObjectBlobs {
 
     /// Copies an object of `size` bytes inside the store.
     pub(super) async fn copy(&self, from: &str, to: &str, size: u64) -> Result<(), StoreError> {
-        if size <= self.limits.copy {
+        if size <= self.limits.copy || !self.bucket.copies_in_parts() {
             return self.bucket.copy(from, to).await;
         }
         self.bucket.copy_in_parts(from, to, size, self.limits.copy_part).await

@@ -1,7 +1,7 @@
-//! Tests of the blob store in a bucket, against two servers of different make: versitygw and moto.
+//! Tests of the blob store in a bucket, against servers of different make: versitygw and moto, and azurite.
 
 mod cached;
-mod faults;
+#[path = "../../../../../tests/object_servers/mod.rs"]
 mod servers;
 
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use oci::Algorithm;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use self::faults::{Fault, proxy};
-use self::servers::{MOTO, Server, VERSITYGW};
+use self::servers::faults::{Fault, proxy};
+use self::servers::{AZURITE, MOTO, Prefix, Server, VERSITYGW};
 use super::place::{Limits, ObjectBlobs};
 use crate::blobs::contract::{Backend, content, contract_tests, read, sha256, upload};
 use crate::blobs::{BlobStore, Claim};
@@ -22,6 +22,18 @@ use crate::{Directory, StoreError};
 
 /// The smallest part that Amazon and moto accept.
 const PART: u64 = 5 << 20;
+
+fn settings(prefix: Prefix) -> ObjectSettings {
+    ObjectSettings {
+        url: prefix.url,
+        endpoint: Some(prefix.endpoint),
+        region: Some("us-east-1".to_owned()),
+        path_style: true,
+        key: Some(AccessKey { id: prefix.id, secret: prefix.secret }.into()),
+        view: false,
+        cache: 0,
+    }
+}
 
 /// A prefix of its own in the bucket of a server, and a data directory.
 struct Place {
@@ -34,7 +46,7 @@ impl Place {
     fn on(server: &Server) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         Self {
-            settings: server.settings(&format!("s3://{}/{}", servers::BUCKET, Uuid::new_v4())),
+            settings: settings(server.prefix(&Uuid::new_v4().to_string())),
             directory: Directory::open(scratch.path()).unwrap(),
             _scratch: scratch,
         }
@@ -128,6 +140,7 @@ macro_rules! backend {
 
 backend!(versitygw, VERSITYGW);
 backend!(moto, MOTO);
+backend!(azurite, AZURITE);
 
 async fn is(store: &dyn BlobStore, digest: &oci::Digest, content: &[u8]) {
     let blob = store.open(digest).await.unwrap().expect("it is stored");
@@ -469,7 +482,7 @@ async fn absent_server_is_an_error_of_the_object_store() {
     drop(listener);
     let settings = ObjectSettings { endpoint: Some(endpoint), ..place.settings.clone() };
     let blobs = ObjectBlobs::open(&settings, place.directory.uploads(), false).unwrap();
-    let error = blobs.stat(&sha256(b"content")).await.unwrap_err();
+    let error = blobs.get(&sha256(b"content")).await.unwrap_err();
     assert!(matches!(error, StoreError::ObjectStore { .. }), "{error}");
     let text = error.to_string();
     assert!(text.contains(&format!("{} does not answer", settings.endpoint.clone().unwrap())), "{text}");

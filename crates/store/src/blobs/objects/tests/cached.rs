@@ -12,8 +12,8 @@ use futures_util::future::join_all;
 use oci::Digest;
 
 use super::super::place::ObjectBlobs;
-use super::faults::counting_proxy;
 use super::servers::VERSITYGW;
+use super::servers::faults::counting_proxy;
 use super::{Place, content, read, sha256};
 use crate::StoreError;
 use crate::blobs::BlobStore;

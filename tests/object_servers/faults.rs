@@ -2,19 +2,26 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// The fault that the proxy injects.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// None.
     Nothing,
     /// Every third request gets SlowDown.
     SlowDown,
+    /// All requests get SlowDown while the overload lasts.
+    Overload(&'static Overload),
+    /// Every request of this number fails.
+    Fail(usize),
     /// Every fourth connection ends before the answer.
     Cut,
+    /// Every request of this number that has a large body ends in the middle of it, before the server has it.
+    CutBody(usize),
     /// A listing ends after ten keys, without a sign of it.
     ShortListing,
     /// No answer has an ETag.
@@ -27,13 +34,57 @@ pub(super) enum Fault {
     Redirect(SocketAddr),
 }
 
+/// An overload of the server, of a fixed time.
+pub(crate) struct Overload {
+    time: Duration,
+    end: Mutex<Option<Instant>>,
+    refused: AtomicUsize,
+}
+
+impl Overload {
+    pub(crate) fn of(time: Duration) -> &'static Self {
+        Box::leak(Box::new(Self { time, end: Mutex::default(), refused: AtomicUsize::new(0) }))
+    }
+
+    /// Begins the overload.
+    pub(crate) fn begin(&self) {
+        *self.end.lock().expect("no panic") = Some(Instant::now() + self.time);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.end.lock().expect("no panic").is_some_and(|end| Instant::now() >= end)
+    }
+
+    /// The number of requests that it has refused.
+    pub(crate) fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn refuses(&self) -> bool {
+        let refuses = self.end.lock().expect("no panic").is_some_and(|end| Instant::now() < end);
+        self.refused.fetch_add(usize::from(refuses), Ordering::Relaxed);
+        refuses
+    }
+}
+
+impl PartialEq for Overload {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Overload {}
+
+/// The size from which on a body is large in bytes.
+const LARGE: usize = 1 << 20;
+
 /// Starts a proxy, which ends with the test process. Returns its address.
-pub(super) fn proxy(server: SocketAddr, fault: Fault) -> SocketAddr {
+pub(crate) fn proxy(server: SocketAddr, fault: Fault) -> SocketAddr {
     start(server, fault, Arc::default())
 }
 
 /// Starts a proxy that counts the requests that read blobs.
-pub(super) fn counting_proxy(server: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+pub(crate) fn counting_proxy(server: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
     let reads = Arc::new(AtomicUsize::new(0));
     (start(server, Fault::Nothing, reads.clone()), reads)
 }
@@ -42,12 +93,11 @@ fn start(server: SocketAddr, fault: Fault, reads: Arc<AtomicUsize>) -> SocketAdd
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     thread::spawn(move || {
-        static REQUESTS: AtomicUsize = AtomicUsize::new(0);
-        for client in listener.incoming().flatten() {
-            let number = REQUESTS.fetch_add(1, Ordering::Relaxed);
+        let large = Arc::new(AtomicUsize::new(0));
+        for (number, client) in listener.incoming().flatten().enumerate() {
+            let (large, reads) = (large.clone(), reads.clone());
             // A client that has gone away is no failure.
-            let reads = reads.clone();
-            thread::spawn(move || _ = forward(client, server, fault, number, &reads));
+            thread::spawn(move || _ = forward(client, server, fault, number, &large, &reads));
         }
     });
     address
@@ -59,13 +109,25 @@ fn forward(
     server: SocketAddr,
     fault: Fault,
     number: usize,
+    large: &AtomicUsize,
     reads: &AtomicUsize,
 ) -> io::Result<()> {
-    let (head, body) = receive(&mut client)?;
+    let is_cut = |length: usize| match fault {
+        Fault::CutBody(every) if length >= LARGE => {
+            large.fetch_add(1, Ordering::Relaxed).is_multiple_of(every)
+        }
+        _ => false,
+    };
+    let (head, body) = receive(&mut client, is_cut)?;
     if head.starts_with("GET ") && head.lines().next().is_some_and(|line| line.contains("/data ")) {
         reads.fetch_add(1, Ordering::Relaxed);
     }
-    if fault == Fault::SlowDown && number.is_multiple_of(3) {
+    let is_slow = match fault {
+        Fault::SlowDown => number.is_multiple_of(3),
+        Fault::Overload(overload) => overload.refuses(),
+        _ => false,
+    };
+    if is_slow {
         let text = "<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>";
         return write!(
             client,
@@ -76,6 +138,12 @@ fn forward(
     let reply = |client: &mut TcpStream, head: &str, body: &str| {
         write!(client, "HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
     };
+    if let Fault::Fail(every) = fault
+        && number.is_multiple_of(every)
+    {
+        let text = "<Error><Code>InternalError</Code><Message>Try again.</Message></Error>";
+        return reply(&mut client, "500 Internal Server Error", text);
+    }
     if let Fault::Redirect(to) = fault {
         return reply(&mut client, &format!("307 Temporary Redirect\r\nLocation: http://{to}/"), "");
     }
@@ -117,8 +185,8 @@ fn forward(
     client.write_all(&content)
 }
 
-/// Receives the head of a request, and its body.
-fn receive(client: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
+/// Receives the head of a request, and its body, or half of it if `is_cut` says so of its length.
+fn receive(client: &mut TcpStream, is_cut: impl Fn(usize) -> bool) -> io::Result<(String, Vec<u8>)> {
     let mut received = Vec::new();
     let mut piece = [0; 64 << 10];
     loop {
@@ -132,6 +200,10 @@ fn receive(client: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
                 .unwrap_or(0);
             let mut body = received.split_off(split + 4);
             let begun = body.len();
+            if is_cut(length) {
+                io::copy(&mut client.take(length as u64 / 2), &mut io::sink())?;
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
             body.resize(length, 0);
             if begun < length {
                 client.read_exact(&mut body[begun..])?;
