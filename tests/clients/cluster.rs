@@ -240,7 +240,7 @@ fn upload_goes_on_after_its_server_was_killed() {
     let patch = |cluster: &Cluster, server: usize, range: &str, part: &str, upload: &str| {
         let at = &cluster.addresses[server];
         user.run(&format!(
-            "curl -sSf -o /dev/null -D - -X PATCH {range} -H 'Content-Type: application/octet-stream' \
+            "curl -sSf --retry 10 -o /dev/null -D - -X PATCH {range} -H 'Content-Type: application/octet-stream' \
              --data-binary @{part} 'http://{at}{upload}' | {path}"
         ))
     };

@@ -168,7 +168,7 @@ fn upload_to_a_bucket_survives_a_kill() {
 #[test]
 fn absent_object_store_is_unavailable() {
     let mut store = ObjectStore::start();
-    let registry = Server::configured(&store.settings("away"));
+    let registry = Server::configured(&format!("{}cache = 0\n", store.settings("away")));
     let user = Terminal::open();
     let app = registry.at("team/app:1");
     Image::saved(&user, "app", "away");

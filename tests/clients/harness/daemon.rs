@@ -95,7 +95,9 @@ impl Daemon {
     /// Returns the loopback address that the process prints, as `127.0.0.1:port`.
     pub(crate) fn address(&self) -> String {
         self.wait_for(|log| {
-            log.split("127.0.0.1:").skip(1).find_map(|rest| {
+            // The log also names databases that it uses.
+            let addresses = log.match_indices("127.0.0.1:").filter(|(at, _)| !is_of_database(&log[..*at]));
+            addresses.map(|(at, found)| &log[at + found.len()..]).find_map(|rest| {
                 let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
                 port.parse::<u16>().ok().filter(|port| *port != 0).map(|port| format!("127.0.0.1:{port}"))
             })
@@ -147,4 +149,9 @@ impl Drop for Daemon {
             }
         }
     }
+}
+
+/// Whether a log goes on with an address in the URL of a database.
+fn is_of_database(log: &str) -> bool {
+    log.rsplit(|char: char| char.is_whitespace()).next().is_some_and(|word| word.contains("postgres://"))
 }
