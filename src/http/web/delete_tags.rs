@@ -58,6 +58,9 @@ fn parsed(words: impl Iterator<Item = String>) -> Result<Vec<Tag>, Error> {
     Ok(tags)
 }
 
+/// A chosen tag, and its manifest with all tags of that.
+type Chosen = (Tag, Option<(Digest, Vec<Tag>)>);
+
 async fn show(
     call: &Call<'_>,
     repository: &RepositoryName,
@@ -68,7 +71,7 @@ async fn show(
     call.app.registry.repository(repository).await?;
     let page = Page::of(call);
     let is_administrator = call.caller.actor(&call.request.id).is_administrator;
-    let mut found: Vec<(Tag, Option<(Digest, Vec<Tag>)>)> = Vec::with_capacity(chosen.len());
+    let mut found: Vec<Chosen> = Vec::with_capacity(chosen.len());
     for tag in chosen {
         let target = TagOrDigest::Tag(tag.clone());
         let details = match call.app.registry.manifest_details(repository, &target).await {
@@ -85,7 +88,7 @@ async fn show(
         .collect();
     let going: Vec<Tag> =
         found.iter().map(|(tag, _)| tag.clone()).filter(|tag| !refusals.contains_key(tag)).collect();
-    let line = |(tag, details): (Tag, Option<(Digest, Vec<Tag>)>)| {
+    let line = |(tag, details): Chosen| {
         let digest = details.as_ref().map(|(digest, _)| digest.to_string());
         let (goes, effect) = match (details, refusals.get(&tag)) {
             (None, _) => (false, page.t("delete-tags-absent").into_owned()),
