@@ -57,8 +57,6 @@ use crate::blocking::blocking;
 
 /// Concurrent requests of one operation.
 const CONCURRENCY: usize = 16;
-/// Objects up to this size are read into memory when they are opened, which frees the connection.
-const SMALL: u64 = 64 << 10;
 
 #[async_trait]
 impl BlobStore for ObjectBlobs {
@@ -138,13 +136,13 @@ impl BlobStore for ObjectBlobs {
     }
 
     async fn open(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
-        self.open_stored(digest).await
+        self.bucket.open_blob(self.keys.blob(digest)).await
     }
 
     async fn open_cached(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
         match &self.cache {
-            Some(cache) => cache.open_blob(self, digest).await,
-            None => self.open_stored(digest).await,
+            Some(cache) => cache.open_blob(&self.bucket, self.keys.blob(digest), digest).await,
+            None => self.bucket.open_blob(self.keys.blob(digest)).await,
         }
     }
 

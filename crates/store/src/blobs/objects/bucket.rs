@@ -27,7 +27,7 @@ use serde::Deserialize;
 use super::client::{is_redirect, options};
 use super::service::{self, Service};
 use crate::StoreError;
-use crate::blobs::OpenBlob;
+use crate::blobs::{Blob, OpenBlob};
 use crate::object_settings::{ObjectSettings, Place, Provider, SharedKey};
 
 /// How long a failed read of content is retried.
@@ -98,6 +98,9 @@ struct CopiedPart {
     #[serde(rename = "ETag")]
     etag: String,
 }
+
+/// Objects up to this size are read into memory when they are opened, which frees the connection.
+pub(super) const SMALL: u64 = 64 << 10;
 
 impl Bucket {
     /// Prepares the client. Sends no request.
@@ -193,6 +196,17 @@ impl Bucket {
             }
         };
         Box::pin(futures_util::stream::once(pieces).try_flatten())
+    }
+
+    /// Opens an object. A small one is read at once.
+    pub(super) async fn open_blob(self: &Arc<Self>, key: String) -> Result<Option<Blob>, StoreError> {
+        let Some((size, object)) = self.open_object(key).await? else { return Ok(None) };
+        let blob = Blob::new(size, Box::new(object));
+        if size > SMALL {
+            return Ok(Some(blob));
+        }
+        let pieces: Vec<Bytes> = blob.read(0..size).try_collect().await?;
+        Ok(Some(Blob::in_memory(pieces.concat().into())))
     }
 
     /// Returns a signed URL for a GET of an object.

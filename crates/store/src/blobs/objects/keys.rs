@@ -1,9 +1,9 @@
 //! The keys of a bucket, in distribution's layout: `<prefix>docker/registry/v2/blobs/sha256/ab/<hex>/data`.
 
+use std::ops::Range;
+
 use oci::{Algorithm, Digest};
 use uuid::Uuid;
-
-use super::tail::Piece;
 
 /// The keys below a prefix.
 #[derive(Clone, Debug)]
@@ -85,8 +85,9 @@ impl Keys {
         format!("{}{}/", self.tails(), id.as_hyphenated())
     }
 
-    pub(super) fn piece(&self, id: Uuid, Piece { begin, end }: Piece) -> String {
-        format!("{}{begin}-{end}", self.tail(id))
+    /// The object with the bytes of a range.
+    pub(super) fn piece(&self, id: Uuid, bytes: Range<u64>) -> String {
+        format!("{}{}-{}", self.tail(id), bytes.start, bytes.end)
     }
 
     /// Returns the id of the upload of a piece; `None` for other keys.
@@ -132,7 +133,7 @@ mod tests {
         }
         let id = Uuid::new_v4();
         assert_eq!(keys.upload_id(&keys.upload(id)), Some(id));
-        let piece = keys.piece(id, Piece { begin: 0, end: 7 });
+        let piece = keys.piece(id, 0..7);
         assert_eq!((keys.tail_id(&piece), keys.tail_id(&keys.upload(id))), (Some(id), None));
     }
 }

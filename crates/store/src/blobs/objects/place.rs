@@ -5,14 +5,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use oci::{Algorithm, Digest, Digester};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OnceCell, Semaphore};
 use uuid::Uuid;
 
-use super::SMALL;
 use super::bucket::Bucket;
 use super::cache::DiskCache;
 use super::keys::Keys;
@@ -122,19 +120,6 @@ impl ObjectBlobs {
             self.bucket.abort(&unfinished.key, &unfinished.id).await?;
         }
         Ok(())
-    }
-
-    /// Opens an object. A small one is read at once.
-    pub(super) async fn open_stored(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
-        let Some((size, object)) = self.bucket.open_object(self.keys.blob(digest)).await? else {
-            return Ok(None);
-        };
-        let blob = Blob::new(size, Box::new(object));
-        if size > SMALL {
-            return Ok(Some(blob));
-        }
-        let pieces: Vec<Bytes> = blob.read(0..size).try_collect().await?;
-        Ok(Some(Blob::in_memory(pieces.concat().into())))
     }
 
     /// Removes the copy of a blob.

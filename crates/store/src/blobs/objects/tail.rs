@@ -30,6 +30,10 @@ impl Piece {
     fn length(self) -> u64 {
         self.end - self.begin
     }
+
+    fn bytes(self) -> Range<u64> {
+        self.begin..self.end
+    }
 }
 
 /// The objects of one upload.
@@ -97,13 +101,14 @@ impl ObjectBlobs {
     async fn put_piece(&self, upload: &Arc<OpenUpload>, piece: Piece) -> Result<(), StoreError> {
         let _memory = self.memory.acquire().await.map_err(|_| StoreError::Closed)?;
         let file = upload.clone();
-        let content = blocking(move || file.read(piece.begin..piece.end)).await?;
-        self.bucket.put(&self.keys.piece(upload.id(), piece), vec![content]).await
+        let content = blocking(move || file.read(piece.bytes())).await?;
+        self.bucket.put(&self.keys.piece(upload.id(), piece.bytes()), vec![content]).await
     }
 
     /// Deletes pieces, and returns whether that worked.
     async fn delete_pieces(&self, id: Uuid, pieces: Vec<Piece>) -> bool {
-        let delete = |piece| async move { self.bucket.delete(&self.keys.piece(id, piece)).await };
+        let delete =
+            |piece: Piece| async move { self.bucket.delete(&self.keys.piece(id, piece.bytes())).await };
         let mut deleted: FuturesUnordered<_> = pieces.into_iter().map(delete).collect();
         let mut are_deleted = true;
         while let Some(deleted) = deleted.next().await {
@@ -146,7 +151,7 @@ impl ObjectBlobs {
         let _memory = self.memory.acquire().await.map_err(|_| StoreError::Closed)?;
         let mut contents = Vec::new();
         for piece in pieces {
-            match self.bucket.get(&self.keys.piece(upload.id(), *piece)).await? {
+            match self.bucket.get(&self.keys.piece(upload.id(), piece.bytes())).await? {
                 Some(content) if content.len() as u64 == piece.length() => {
                     contents.push((piece.begin, content))
                 }

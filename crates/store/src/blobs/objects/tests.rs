@@ -373,7 +373,7 @@ async fn damaged_object_is_moved_aside(place: &Place) {
     let stamp = blobs.stamp(&one).await.unwrap().unwrap();
     blobs.bucket.put(&blobs.keys.blob(&one), vec![contents[1].clone()]).await.unwrap();
     assert_ne!(blobs.stamp(&one).await.unwrap(), Some(stamp));
-    assert!(blobs.quarantine(&one).await.unwrap().unwrap().starts_with("s3://"));
+    assert!(blobs.quarantine(&one).await.unwrap().unwrap().starts_with(&place.settings.url));
     assert_eq!(blobs.stat(&one).await.unwrap(), None);
     assert_eq!(blobs.recover(&one).await.unwrap(), None);
     assert_eq!(blobs.recover(&other).await.unwrap(), Some(100_000));
