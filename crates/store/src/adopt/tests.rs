@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -559,8 +560,12 @@ async fn tag_moved_after_a_kill_is_adopted() {
     storage.view.drain().await.unwrap();
     // The process is killed before the view is written.
     let own = storage.image("app", &["v1", "v2"], "own").await;
-    // registry:2 moves one of the tags.
-    link_tag(&storage, "app", "v1", &other);
+    // registry:2 moves one of the tags, in a later tick of the clock of files.
+    let pushed = SystemTime::now() + Duration::from_millis(1);
+    let link = storage.directory.repositories().join("app/_manifests/tags/v1/current/link");
+    while fs::metadata(&link).unwrap().modified().unwrap() <= pushed {
+        link_tag(&storage, "app", "v1", &other);
+    }
     let report = changes(&storage, Scope::Changed).await;
     assert_eq!(changes_of(&report), [format!("app: tag v1 was moved from {own} to {other}")]);
     storage.view.drain().await.unwrap();
