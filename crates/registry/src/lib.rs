@@ -23,6 +23,7 @@
 //! - `lifecycle`, `background`, `adoption`: open and close, background tasks, changes by other programs.
 //! - `blob_copies`: removes copies of deleted blobs of a bucket.
 //! - `shipping`: ships the database to the bucket of the blobs.
+//! - [`networks`], [`Redirect`]: networks of clients, and the downloads that go to the bucket.
 //! - `storage_state`, `storage_watch`: whether the storage takes content, and a log line when that changes.
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
@@ -48,6 +49,7 @@ pub mod listing;
 pub mod manifests;
 mod metrics;
 pub mod mirror;
+pub mod networks;
 mod pulls;
 mod quotas;
 pub mod records;

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::networks;
+
 /// The clients that are redirected to the object store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Redirect {
@@ -22,10 +24,7 @@ impl Redirect {
         match self {
             Self::Never => false,
             Self::Always => true,
-            Self::Networks(networks) => {
-                let client = client.to_canonical();
-                networks.iter().any(|network| network.contains(&client))
-            }
+            Self::Networks(networks) => networks::contain(networks, client),
         }
     }
 }

@@ -42,7 +42,7 @@ impl Registry {
         let has_room = |space: Space| space.free >= FULL && space.free_inodes != Some(0);
         if self.inner.directory.is_read_only() {
             DiskState::ReadOnly
-        } else if self.free_space(has_room).is_some_and(|space| !has_room(space)) {
+        } else if self.free_space(has_room, 0).is_some_and(|space| !has_room(space)) {
             DiskState::Full
         } else {
             DiskState::Writable
@@ -71,14 +71,11 @@ impl Registry {
         let size = if self.inner.directory.objects().is_some() { 0 } else { size };
         let is_enough = |space: Space| space.free >= reserve.of(space.total).saturating_add(size);
         // An unreadable file system refuses the upload itself.
-        match self.free_space(is_enough) {
+        match self.free_space(is_enough, size) {
             Some(space) if !is_enough(space) => {
                 Err(Error::ReserveReached { free: space.free, reserve: reserve.of(space.total) })
             }
-            _ => {
-                self.take_free_space(size);
-                Ok(())
-            }
+            _ => Ok(()),
         }
     }
 
@@ -117,24 +114,16 @@ impl Registry {
         *self.inner.blob_store_error.0.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 
-    /// The free space, from the cache if that is enough. A refusal needs the present value.
-    fn free_space(&self, is_enough: impl Fn(Space) -> bool) -> Option<Space> {
+    /// The free space, from the cache if that is enough. A refusal needs the present value. If it is enough, `taken` bytes
+    /// are subtracted in the cache, so that several uploads within its TTL leave the reserve.
+    fn free_space(&self, is_enough: impl Fn(Space) -> bool, taken: u64) -> Option<Space> {
         let mut cached = self.inner.free_space.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match *cached {
-            Some((at, space)) if at.elapsed() < TTL && is_enough(space) => Some(space),
-            _ => {
-                let space = self.inner.directory.space().ok()?;
-                *cached = Some((Instant::now(), space));
-                Some(space)
-            }
-        }
-    }
-
-    /// Subtracts accepted content from the cached free space, so that several uploads within its TTL leave the reserve.
-    fn take_free_space(&self, size: u64) {
-        let mut cached = self.inner.free_space.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, space)) = &mut *cached {
-            space.free = space.free.saturating_sub(size);
-        }
+        let (at, space) = match *cached {
+            Some((at, space)) if at.elapsed() < TTL && is_enough(space) => (at, space),
+            _ => (Instant::now(), self.inner.directory.space().ok()?),
+        };
+        let taken = if is_enough(space) { taken } else { 0 };
+        *cached = Some((at, Space { free: space.free.saturating_sub(taken), ..space }));
+        Some(space)
     }
 }

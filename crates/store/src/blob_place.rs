@@ -130,16 +130,7 @@ mod tests {
     use super::*;
 
     fn objects(url: &str) -> Option<ObjectSettings> {
-        let url = url.to_owned();
-        Some(ObjectSettings {
-            url,
-            endpoint: None,
-            region: None,
-            path_style: true,
-            key: None,
-            view: false,
-            cache: 0,
-        })
+        Some(ObjectSettings::of(url.to_owned()))
     }
 
     #[test]

@@ -154,6 +154,12 @@ pub(crate) struct Place {
 }
 
 impl ObjectSettings {
+    /// The settings of a bucket of Amazon's S3, with the key of the environment.
+    #[must_use]
+    pub fn of(url: String) -> Self {
+        Self { url, endpoint: None, region: None, path_style: true, key: None, view: false, cache: 0 }
+    }
+
     pub(crate) fn place(&self) -> Result<Place, StoreError> {
         let refused = |reason| StoreError::Directory(format!("blobs.url {:?}: {reason}", self.url));
         Place::parse(&self.url).map_err(refused)

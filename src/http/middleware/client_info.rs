@@ -5,7 +5,7 @@
 //! write these headers too, so they count only if the peer is in `proxy.trusted`. With any `X-` header, `Forwarded` is
 //! ignored: a proxy that writes one kind often passes on the other kind from its client.
 
-use registry::WarnLimit;
+use registry::{WarnLimit, networks};
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
@@ -56,8 +56,7 @@ impl Proxies {
     }
 
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
+        networks::contain(&self.0, address)
     }
 
     /// Resolves the client of a request that a replica of this registry has forwarded.

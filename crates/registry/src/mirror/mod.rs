@@ -70,7 +70,7 @@ use self::served::TagOutcome;
 use self::single_flight::Flights;
 use self::tag_state::TagState;
 use crate::access::Identity;
-use crate::{Registry, WarnLimit};
+use crate::{Registry, WarnLimit, networks};
 
 /// The number of tags whose state is in memory.
 const TAG_STATES: usize = 65_536;
@@ -227,10 +227,8 @@ impl Mirror {
     /// Whether clients at an address may pull a repository without an account, and fetch what is not here.
     #[must_use]
     pub fn is_open_to(&self, repository: &RepositoryName, address: IpAddr) -> bool {
-        self.upstream_of(repository).is_some_and(|upstream| {
-            let address = address.to_canonical();
-            upstream.settings.open_to.iter().any(|network| network.contains(&address))
-        })
+        self.upstream_of(repository)
+            .is_some_and(|upstream| networks::contain(&upstream.settings.open_to, address))
     }
 
     /// Whether a caller that may pull a repository may also make this registry fetch from the upstream.

@@ -12,6 +12,7 @@ use upstream::{SearchHit, error_chain};
 use super::{FillPolicy, Mirror, Upstream};
 use crate::Error;
 use crate::access::Identity;
+use crate::networks;
 
 /// How long an answer is used.
 const TTL: Duration = Duration::from_secs(60);
@@ -54,8 +55,7 @@ impl Mirror {
         }
         let accounts_in_force = self.inner.registry.accounts().in_force();
         let may_ask = |upstream: &Upstream| {
-            let is_open =
-                upstream.settings.open_to.iter().any(|network| network.contains(&address.to_canonical()));
+            let is_open = networks::contain(&upstream.settings.open_to, address);
             !accounts_in_force
                 || is_open
                 || !identity.is_anonymous()

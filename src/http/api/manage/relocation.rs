@@ -86,13 +86,11 @@ fn blob_target(blobs: MoveBlobs) -> Result<BlobTarget, Error> {
         }
     };
     Ok(BlobTarget::Bucket(Box::new(ObjectSettings {
-        url: blobs.url,
         endpoint: blobs.endpoint,
         region: blobs.region,
         path_style: blobs.path_style,
         key,
-        view: false,
-        cache: 0,
+        ..ObjectSettings::of(blobs.url)
     })))
 }
 

@@ -2,8 +2,7 @@
 //!
 //! Requests are retried with backoff, also after SlowDown. Reads of content give up early, because a client waits for
 //! each of them. Writes outlast an overload of a minute, and so do questions for an object, with which pushes begin and
-//! end. No request needs a conditional PUT, a checksum header or a bulk
-//! delete, which some servers refuse.
+//! end. No request needs a conditional PUT, a checksum header or a bulk delete, which some servers refuse.
 
 use std::collections::HashSet;
 use std::ops::Range;

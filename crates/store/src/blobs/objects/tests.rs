@@ -25,13 +25,9 @@ const PART: u64 = 5 << 20;
 
 fn settings(prefix: Prefix) -> ObjectSettings {
     ObjectSettings {
-        url: prefix.url,
         endpoint: Some(prefix.endpoint),
-        region: Some("us-east-1".to_owned()),
-        path_style: true,
         key: Some(AccessKey { id: prefix.id, secret: prefix.secret }.into()),
-        view: false,
-        cache: 0,
+        ..ObjectSettings::of(prefix.url)
     }
 }
 

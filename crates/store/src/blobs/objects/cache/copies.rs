@@ -69,7 +69,7 @@ enum FlightState {
     Filling(Arc<Fill>),
 }
 
-/// What a request for a blob finds.
+/// The result of looking for a blob.
 pub(super) enum Found {
     /// A verified copy.
     Copy(Stamp),

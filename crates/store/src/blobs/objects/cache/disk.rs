@@ -30,9 +30,9 @@ pub(crate) struct DiskCache {
     pub(super) directory: PathBuf,
     /// The size in bytes.
     pub(super) limit: u64,
-    pub(super) copies: Mutex<Copies>,
+    copies: Mutex<Copies>,
     /// The time until which nothing is copied.
-    pub(super) paused: Mutex<Option<Instant>>,
+    paused: Mutex<Option<Instant>>,
     pub(super) mappings: Arc<Mappings>,
     pub(super) spool: Uploads,
     pub(super) metrics: CacheMetrics,
@@ -176,8 +176,8 @@ impl DiskCache {
 
 /// The bytes of copies that are being made.
 pub(super) struct Room {
-    pub(super) cache: Arc<DiskCache>,
-    pub(super) size: u64,
+    cache: Arc<DiskCache>,
+    size: u64,
 }
 
 impl Drop for Room {

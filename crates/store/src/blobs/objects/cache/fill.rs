@@ -43,10 +43,6 @@ impl Fill {
     pub(super) fn new(file: Arc<OpenUpload>, size: u64) -> Self {
         Self { file, size, progress: watch::Sender::new(Progress::Bytes(0)) }
     }
-
-    pub(super) fn size(&self) -> u64 {
-        self.size
-    }
 }
 
 pub(super) fn damaged(name: &str) -> StoreError {

@@ -51,7 +51,7 @@ impl DiskCache {
                 Found::Unverified(id) => self.verify(digest, Ticket::new(self, digest, id)).await,
                 Found::Fill(fill) => {
                     self.metrics.hits.inc();
-                    let size = fill.size();
+                    let size = fill.size;
                     let reader = FillReader::new(fill, bucket.clone(), key);
                     return Ok(Some(self.counted(Blob::new(size, Box::new(reader)))));
                 }
