@@ -65,7 +65,8 @@ impl fmt::Display for Host {
 }
 
 impl Host {
-    /// Whether a certificate for this host is valid for `host`. A wildcard stands for one label (RFC 6125 section 6.4).
+    /// Whether a certificate for this host is valid for `host`. A wildcard stands for one label (RFC 6125
+    /// section 6.4).
     #[must_use]
     pub fn covers(&self, host: &Self) -> bool {
         match (self, host) {

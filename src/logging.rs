@@ -74,7 +74,8 @@ where
     (subscriber, Box::new(move |text| drop(level.reload(filter_of(text)))))
 }
 
-/// The filter of a level. The client of object stores logs each retry at `info`; the last error is logged anyway.
+/// The filter of a level. The client of object stores logs each retry at `info`; the last error is logged
+/// anyway.
 fn filter_of(level: &str) -> EnvFilter {
     match level {
         "info" => EnvFilter::new("info,object_store::client::retry=warn"),

@@ -1,12 +1,13 @@
 //! Non-blocking output: a bounded queue in front of a thread that writes.
 //!
-//! The log and the audit log must never delay, fail or panic a request. Their output may be a full disk, a pipe whose
-//! reader is gone, or a pipe whose reader is stuck. A producer therefore appends its line to a buffer and returns at
-//! once. Lines that find the buffer full, or that cannot be written, are dropped, counted and reported later.
+//! The log and the audit log must never delay, fail or panic a request. Their output may be a full disk, a
+//! pipe whose reader is gone, or a pipe whose reader is stuck. A producer therefore appends its line to a
+//! buffer and returns at once. Lines that find the buffer full, or that cannot be written, are dropped,
+//! counted and reported later.
 //!
-//! A busy thread pauses for [`PAUSE`] between two batches, so that producers need not wake it for each line. The server
-//! then answers 1.12 to 1.42 times the requests for a manifest, with 0.58 to 0.74 times the CPU (four pairs of
-//! `wrk -t1 -c16 -d4s` in turn).
+//! A busy thread pauses for [`PAUSE`] between two batches, so that producers need not wake it for each line.
+//! The server then answers 1.12 to 1.42 times the requests for a manifest, with 0.58 to 0.74 times the CPU
+//! (four pairs of `wrk -t1 -c16 -d4s` in turn).
 
 use std::cell::Cell;
 use std::fs::File;
@@ -56,7 +57,8 @@ struct Lost {
 }
 
 thread_local! {
-    /// Whether this thread reports lost lines. A report is let in where the queue is full, or it would be lost as well.
+    /// Whether this thread reports lost lines. A report is let in where the queue is full, or it would be
+    /// lost as well.
     static IS_REPORT: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -116,7 +118,8 @@ impl OutputQueue {
         }
     }
 
-    /// Waits until everything is written, but no longer than `limit`: a stuck output must not keep the process.
+    /// Waits until everything is written, but no longer than `limit`: a stuck output must not keep the
+    /// process.
     pub(crate) fn flush_within(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         let mut state = self.0.state();
@@ -202,7 +205,8 @@ impl Shared {
         }
     }
 
-    /// Reports a failure of standard output at once. That of standard error can only be reported when it works again.
+    /// Reports a failure of standard output at once. That of standard error can only be reported when it
+    /// works again.
     fn report_failure(&self, error: &io::Error) {
         if !std::ptr::eq(self, &*stderr().0) {
             self.report_dropped(Some(error));

@@ -1,5 +1,5 @@
-//! Reload (SIGHUP, `wharfinger reload`): applies settings that can change at run time, and names changed settings that
-//! need a restart.
+//! Reload (SIGHUP, `wharfinger reload`): applies settings that can change at run time, and names changed
+//! settings that need a restart.
 //!
 //! An invalid configuration changes nothing. Connections and transfers continue.
 

@@ -1,11 +1,11 @@
 //! Traces: exports spans by OTLP over HTTP (protobuf), if `tracing.endpoint` is set.
 //!
-//! Spans are those of the crate `tracing` with the target [`SPANS`], at the level TRACE. Without a collector no
-//! subscriber wants them, so that a span costs the comparison of a level. The exporter has a queue and a thread of its
-//! own: if the collector is slow or gone, spans are dropped, and nothing waits.
+//! Spans are those of the crate `tracing` with the target [`SPANS`], at the level TRACE. Without a collector
+//! no subscriber wants them, so that a span costs the comparison of a level. The exporter has a queue and a
+//! thread of its own: if the collector is slow or gone, spans are dropped, and nothing waits.
 //!
-//! Head sampling: a request is sampled or not before its span is made. An unsampled request has no span, and the filter
-//! of [`is_part_of_trace`] disables the spans of its parts, because they have no parent.
+//! Head sampling: a request is sampled or not before its span is made. An unsampled request has no span, and
+//! the filter of [`is_part_of_trace`] disables the spans of its parts, because they have no parent.
 
 use registry::WarnLimit;
 use std::sync::OnceLock;
@@ -38,7 +38,8 @@ use crate::tls::client::{self, System};
 
 /// The target of the parts of a trace. Other crates of the workspace write it out.
 const SPANS: &str = "wharfinger::spans";
-/// The target of spans that begin a trace, or go on with a client's. They are made for sampled requests alone.
+/// The target of spans that begin a trace, or go on with a client's. They are made for sampled requests
+/// alone.
 const ROOTS: &str = "wharfinger::spans::root";
 /// The target of the mark of an unsampled request whose client has sent `traceparent`. It is not exported.
 const UNSAMPLED: &str = "wharfinger::unsampled";
@@ -154,7 +155,8 @@ impl Sampling {
     }
 }
 
-/// The span of a client (W3C Trace Context, level 2). The propagator of OpenTelemetry refuses the flags of that level.
+/// The span of a client (W3C Trace Context, level 2). The propagator of OpenTelemetry refuses the flags of
+/// that level.
 struct Parent<'a> {
     trace: &'a str,
     span: &'a str,
@@ -198,7 +200,8 @@ fn begins_trace() -> bool {
     PROVIDER.get().is_some() && is_in_sample(SAMPLE.load(Ordering::Relaxed))
 }
 
-/// Begins the span of a request, if it is sampled. Its parent is the one that the client names in `traceparent`.
+/// Begins the span of a request, if it is sampled. Its parent is the one that the client names in
+/// `traceparent`.
 pub(crate) fn request_span(
     method: &Method,
     route: &'static str,
@@ -277,8 +280,8 @@ fn marked(span: &Span) -> Option<HeaderValue> {
     found.flatten()
 }
 
-/// Adds the context of the current span to the headers of a request to another server. The context of an unsampled
-/// request says so, so that the other server samples no part of it.
+/// Adds the context of the current span to the headers of a request to another server. The context of an
+/// unsampled request says so, so that the other server samples no part of it.
 pub(crate) fn inject(headers: &mut HeaderMap) {
     if PROVIDER.get().is_none() {
         return;

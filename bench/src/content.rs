@@ -1,16 +1,17 @@
 //! Test content: random bytes of any length, with their digest, at no cost while a server is measured.
 //!
-//! Random bytes, because compressible ones flatter a registry (or a disk) that compresses. Hashing a gigabyte for
-//! each push would take as long as the push itself. All contents of one length therefore share all bytes but the
-//! last 32. The hash of the shared part is computed once, and a new content costs the hash of its tail.
+//! Random bytes, because compressible ones flatter a registry (or a disk) that compresses. Hashing a gigabyte
+//! for each push would take as long as the push itself. All contents of one length therefore share all bytes
+//! but the last 32. The hash of the shared part is computed once, and a new content costs the hash of its
+//! tail.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
-/// The random bytes that contents are cut from. Far larger than what a processor caches, so that sending them reads
-/// memory as sending a real image would.
+/// The random bytes that contents are cut from. Far larger than what a processor caches, so that sending them
+/// reads memory as sending a real image would.
 const BLOCK: usize = 64 << 20;
 const TAIL: usize = 32;
 
@@ -86,7 +87,8 @@ impl Source {
         let mut tail = vec![0; TAIL];
         self.numbers.lock().unwrap_or_else(PoisonError::into_inner).fill(&mut tail);
         let shared = length.saturating_sub(TAIL as u64);
-        // A small content starts anywhere in the block, so that small contents differ in more than their tail.
+        // A small content starts anywhere in the block, so that small contents differ in more than their
+        // tail.
         let large = shared >= 1 << 20;
         let start =
             if large { 0 } else { usize::try_from(self.number(self.block.len() as u64)).unwrap_or(0) };

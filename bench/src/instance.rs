@@ -105,21 +105,23 @@ impl<'a> Instance<'a> {
 
     /// Ends the server and prepares another in a new directory.
     ///
-    /// The old data stays until the end of the benchmark. Without a journal, ext4 scans recently deleted inodes
-    /// whenever it creates a file, and the next push would pay for that.
+    /// The old data stays until the end of the benchmark. Without a journal, ext4 scans recently deleted
+    /// inodes whenever it creates a file, and the next push would pay for that.
     pub(crate) fn renew(&mut self) -> Result<()> {
         self.running = None;
         self.data = self.world.fresh(self.candidate);
         self.running().map(|_| ())
     }
 
-    /// Ends the server and removes its data. For few large files, which the disk could not hold for all servers.
+    /// Ends the server and removes its data. For few large files, which the disk could not hold for all
+    /// servers.
     pub(crate) fn wipe(&mut self) -> Result<()> {
         self.running = None;
         Ok(fs::remove_dir_all(&self.data)?)
     }
 
-    /// Starts the server on the data that it has, and says how long it took until it answered this GET with 200.
+    /// Starts the server on the data that it has, and says how long it took until it answered this GET with
+    /// 200.
     pub(crate) fn restart(&mut self, target: &str) -> Result<Duration> {
         self.running()?;
         self.running = None;

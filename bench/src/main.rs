@@ -1,7 +1,7 @@
 //! The benchmark: registries side by side on loopback, the same work for each, and what it cost them.
 //!
-//! `docs/explanation/performance.md` tells what the rows mean and what came out. A row is a file in `rows/`, a server is one in
-//! `peers/`.
+//! `docs/explanation/performance.md` tells what the rows mean and what came out. A row is a file in `rows/`,
+//! a server is one in `peers/`.
 
 mod client;
 mod content;
@@ -71,8 +71,8 @@ struct Options {
     /// Where to make the directory for the data, which should be on a disk.
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
-    /// Leaves the data there. Without a journal, ext4 scans recently deleted inodes whenever it creates a file,
-    /// and the next benchmark would pay for that.
+    /// Leaves the data there. Without a journal, ext4 scans recently deleted inodes whenever it creates a
+    /// file, and the next benchmark would pay for that.
     #[arg(long)]
     keep: bool,
     /// Our program, if it is not beside this one.

@@ -11,8 +11,8 @@ use crate::process::{Meter, own_cpu};
 
 /// How long a server may work on after its last answer and still have it counted.
 const REST: Duration = Duration::from_secs(15);
-/// A server that does nothing for so long has come to rest. It may be that it puts work off until nobody wants
-/// anything of it, and looks for that for a second.
+/// A server that does nothing for so long has come to rest. It may be that it puts work off until nobody
+/// wants anything of it, and looks for that for a second.
 const CALM: Duration = Duration::from_millis(2500);
 
 /// The cost of a piece of work.
@@ -24,8 +24,8 @@ pub(crate) struct Usage {
     pub(crate) server_cpu: f64,
     /// Processor seconds of the load generator.
     pub(crate) generator_cpu: f64,
-    /// The share of the machine, 0 to 1, that neither of them used: other programs and the kernel's own threads,
-    /// such as those that write to disk.
+    /// The share of the machine, 0 to 1, that neither of them used: other programs and the kernel's own
+    /// threads, such as those that write to disk.
     pub(crate) elsewhere: f64,
     /// The most anonymous memory that the server had, in MiB.
     pub(crate) peak_mib: f64,
@@ -33,8 +33,9 @@ pub(crate) struct Usage {
 
 /// Does the work and measures it.
 ///
-/// Beforehand everything on its way to the disk is written, so that nobody pays for what another left behind. The
-/// server's time is read only when it has come to rest: what it puts off until after its answer is its work as well.
+/// Beforehand everything on its way to the disk is written, so that nobody pays for what another left behind.
+/// The server's time is read only when it has come to rest: what it puts off until after its answer is its
+/// work as well.
 pub(crate) fn measure<T>(meter: &Meter, work: impl FnOnce() -> Result<T>) -> Result<(T, Usage)> {
     rustix::fs::sync();
     rest(meter, REST);

@@ -122,7 +122,8 @@ pub(crate) fn own_cpu() -> f64 {
 
 fn cpu_of(pid: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the program, in parentheses, may contain spaces; what follows the last parenthesis does not.
+    // The name of the program, in parentheses, may contain spaces; what follows the last parenthesis does
+    // not.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace().skip(11);
     let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;

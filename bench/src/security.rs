@@ -31,8 +31,8 @@ pub(crate) struct Security {
 }
 
 impl Security {
-    /// Makes the files below a directory. In the file of users, [`ACCOUNT`] is the first, and then come so many
-    /// others, whom [`stranger`] names.
+    /// Makes the files below a directory. In the file of users, [`ACCOUNT`] is the first, and then come so
+    /// many others, whom [`stranger`] names.
     pub(crate) fn make(directory: &Path, strangers: usize) -> Result<Self> {
         // The key size of the usual recipe: `openssl genrsa 2048`.
         let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;

@@ -1,8 +1,9 @@
 //! Checks of hand-written concurrent code, in many orders of its steps.
 //!
-//! The files of that code are modules of this crate too, where `crate::sync` has the atomics and locks of shuttle. Each
-//! of them is a point at which shuttle may switch to another thread. It finds lost wakes as deadlocks. Atomics of
-//! dependencies are single steps. Memory orders are not checked: each atomic is sequentially consistent.
+//! The files of that code are modules of this crate too, where `crate::sync` has the atomics and locks of
+//! shuttle. Each of them is a point at which shuttle may switch to another thread. It finds lost wakes as
+//! deadlocks. Atomics of dependencies are single steps. Memory orders are not checked: each atomic is
+//! sequentially consistent.
 //!
 //! `tests/checks.rs` runs the checks. To add one, take the atomics and locks of the file from `crate::sync`.
 

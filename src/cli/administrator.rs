@@ -1,5 +1,6 @@
-//! The administrator that the first start creates. A flag or the environment names it. Its password comes from a file
-//! or the environment, never from an argument, because every user of the machine can read arguments.
+//! The administrator that the first start creates. A flag or the environment names it. Its password comes
+//! from a file or the environment, never from an argument, because every user of the machine can read
+//! arguments.
 
 use std::path::PathBuf;
 

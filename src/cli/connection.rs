@@ -79,8 +79,8 @@ impl Connection {
         self.client.json(request).await.map_err(|error| self.explain(error))
     }
 
-    /// Sends a request, and parses the response as JSON. `None` if the server does not have the endpoint: a gateway, or an
-    /// older version.
+    /// Sends a request, and parses the response as JSON. `None` if the server does not have the endpoint: a
+    /// gateway, or an older version.
     pub(super) async fn supported<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
@@ -157,7 +157,8 @@ impl Connection {
         format!("`wharfinger {words}{}`", self.flags)
     }
 
-    /// Closes the connection. If the server runs inside this process, all changes are synced to the data directory.
+    /// Closes the connection. If the server runs inside this process, all changes are synced to the data
+    /// directory.
     pub(super) async fn close(self) {
         drop(self.client);
         if let Some(local) = self.local {

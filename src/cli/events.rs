@@ -21,7 +21,8 @@ pub(super) struct EventsCommand {
     #[arg(long, short = 'f')]
     follow: bool,
 
-    /// Begin after the event with this number [default: with --follow, from now on; else, with the oldest that is kept]
+    /// Begin after the event with this number [default: with --follow, from now on; else, with the oldest
+    /// that is kept]
     #[arg(long, value_name = "ID")]
     after: Option<i64>,
 

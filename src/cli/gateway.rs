@@ -12,8 +12,8 @@ use crate::serve::Front;
 #[derive(Args, Debug)]
 #[command(after_help = [HELP, SIGNALS_HELP].concat(), mut_arg("blobs", |blobs| blobs.hide(true)))]
 pub(super) struct Gateway {
-    /// The upstream registry, such as http://registry:5000; may be repeated for replicas of one registry: requests
-    /// go to the first, and to the others if it does not respond
+    /// The upstream registry, such as http://registry:5000; may be repeated for replicas of one registry:
+    /// requests go to the first, and to the others if it does not respond
     #[arg(long, value_name = "URL")]
     upstream: Vec<String>,
 

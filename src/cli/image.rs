@@ -9,8 +9,8 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use super::connection::Connection;
 use super::output::Failure;
 
-/// The accepted media types of manifests. Behind a gateway, distribution 2 converts a manifest of another type to
-/// schema 1, which has another digest.
+/// The accepted media types of manifests. Behind a gateway, distribution 2 converts a manifest of another
+/// type to schema 1, which has another digest.
 const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, */*";

@@ -1,5 +1,5 @@
-//! The command line: a file for each subcommand. To add one, write its file with a struct of its arguments that
-//! derives [`clap::Args`] and has `run`, and give it a line in `Command` and one in `Command::run`.
+//! The command line: a file for each subcommand. To add one, write its file with a struct of its arguments
+//! that derives [`clap::Args`] and has `run`, and give it a line in `Command` and one in `Command::run`.
 
 pub mod output;
 pub mod settings;
@@ -233,8 +233,8 @@ mod tests {
         check(&Cli::command());
     }
 
-    /// clap wraps prose at the width of the terminal, so prose must contain no line breaks. Commands must not be wrapped
-    /// at all.
+    /// clap wraps prose at the width of the terminal, so prose must contain no line breaks. Commands must not
+    /// be wrapped at all.
     #[test]
     fn after_help_fits_a_narrow_terminal() {
         fn check(command: &clap::Command) {

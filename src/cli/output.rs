@@ -1,5 +1,5 @@
-//! The output of commands. Lists are written to standard output, as a table for people or as JSON for machines. Errors
-//! are written to standard error.
+//! The output of commands. Lists are written to standard output, as a table for people or as JSON for
+//! machines. Errors are written to standard error.
 
 use std::error::Error;
 use std::fmt;
@@ -270,8 +270,8 @@ fn total(widths: &[usize]) -> usize {
     (shown.clone().sum::<usize>() + shown.count() * GAP).saturating_sub(GAP)
 }
 
-/// Fits the widths into the terminal if possible: first cuts optional columns, then others, and then omits optional
-/// ones from the last on.
+/// Fits the widths into the terminal if possible: first cuts optional columns, then others, and then omits
+/// optional ones from the last on.
 fn fit(natural: &[usize], columns: &[Column], room: usize) -> Vec<usize> {
     let mut natural = natural.to_vec();
     loop {

@@ -1,7 +1,7 @@
 //! Privileges: a command that root runs on the data directory of a service switches to the service's user.
 //!
-//! Files that the command creates (the database's log, links, blobs) then belong to the service, which could not write
-//! them otherwise.
+//! Files that the command creates (the database's log, links, blobs) then belong to the service, which could
+//! not write them otherwise.
 
 use std::fs;
 use std::io;
@@ -10,8 +10,8 @@ use std::path::Path;
 
 use super::output::Failure;
 
-/// Switches from root to the owner of the data directory, for the rest of the process. Does nothing for other users, or
-/// if root owns the directory.
+/// Switches from root to the owner of the data directory, for the rest of the process. Does nothing for other
+/// users, or if root owns the directory.
 pub(super) fn become_owner(data: &Path) -> Result<(), Failure> {
     if !is_root() {
         return Ok(());
@@ -33,8 +33,8 @@ fn is_root() -> bool {
 /// Switches to a user with its groups. The C library does it in every thread.
 fn switch_to(user: libc::uid_t, group: libc::gid_t) -> io::Result<()> {
     let done = |code: libc::c_int| if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
-    // SAFETY: the result of getpwuid is read before the next call, because this runs once, at the start of a command.
-    // The other calls take numbers, and a string that lives long enough.
+    // SAFETY: the result of getpwuid is read before the next call, because this runs once, at the start of a
+    // command. The other calls take numbers, and a string that lives long enough.
     unsafe {
         let entry = libc::getpwuid(user);
         match entry.is_null() {

@@ -1,5 +1,5 @@
-//! Reads passwords from the terminal, without echo, or from standard input, one per line. They are never arguments,
-//! because every user of the machine can list those.
+//! Reads passwords from the terminal, without echo, or from standard input, one per line. They are never
+//! arguments, because every user of the machine can list those.
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
 
@@ -52,8 +52,8 @@ fn typed(prompt: &str) -> Result<String, Failure> {
         .map_err(|error| Failure::new("cannot read a password from the terminal").because(&error))
 }
 
-/// Strips the byte order mark that some editors add, and the line break at the end that editors, `echo` and secret
-/// stores add.
+/// Strips the byte order mark that some editors add, and the line break at the end that editors, `echo` and
+/// secret stores add.
 pub(super) fn bare(text: &str) -> &str {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))

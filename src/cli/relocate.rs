@@ -128,8 +128,8 @@ impl Relocate {
         Ok(Move { blobs, metadata })
     }
 
-    /// The bucket with the settings of the flags, of the configuration, and of the environment of this command: the
-    /// server may have another one.
+    /// The bucket with the settings of the flags, of the configuration, and of the environment of this
+    /// command: the server may have another one.
     fn bucket(&self, url: &str, config: &Config) -> Result<MoveBlobs, Failure> {
         let set = &config.blobs;
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());

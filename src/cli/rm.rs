@@ -17,8 +17,8 @@ use super::target::Target;
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct Remove {
-    /// repository:tag removes only the tag; repository@digest removes the image with all of its tags; repository
-    /// removes everything in it, with --all
+    /// repository:tag removes only the tag; repository@digest removes the image with all of its tags;
+    /// repository removes everything in it, with --all
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<Reference>,
 

@@ -15,8 +15,8 @@ pub(super) struct Serve {
     #[command(flatten)]
     settings: Settings,
 
-    /// Cache another registry: its name, such as docker.io, and its URL; may be repeated. Images are then pulled as
-    /// docker.io/library/ubuntu from this registry
+    /// Cache another registry: its name, such as docker.io, and its URL; may be repeated. Images are then
+    /// pulled as docker.io/library/ubuntu from this registry
     #[arg(long, value_name = "NAME=URL")]
     upstream: Vec<String>,
 

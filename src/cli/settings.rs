@@ -1,4 +1,5 @@
-//! The flags for settings that several commands share. [`crate::config`] combines them with the other sources.
+//! The flags for settings that several commands share. [`crate::config`] combines them with the other
+//! sources.
 
 use std::path::PathBuf;
 
@@ -24,7 +25,8 @@ impl DataDir {
         self.load_with(Vec::new())
     }
 
-    /// Loads the configuration for a command that uses the settings `needed` alone, with the errors of the others.
+    /// Loads the configuration for a command that uses the settings `needed` alone, with the errors of the
+    /// others.
     ///
     /// # Errors
     /// All errors, if one of them may concern a needed setting.
@@ -45,8 +47,8 @@ impl DataDir {
 /// The flags for the certificate of HTTPS.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Tls {
-    /// Serve HTTPS with a self-signed certificate for these host names and addresses, kept in the data directory;
-    /// the commands that make clients trust it are printed
+    /// Serve HTTPS with a self-signed certificate for these host names and addresses, kept in the data
+    /// directory; the commands that make clients trust it are printed
     #[arg(long = "tls-self-signed", value_name = "HOST[,HOST…]")]
     self_signed: Option<String>,
 
@@ -85,13 +87,13 @@ pub struct Settings {
     #[arg(long, value_name = "ADDRESS")]
     metrics_listen: Option<String>,
 
-    /// A bucket for the blobs, such as s3://images/registry; the server of the bucket and its key are settings below
-    /// [blobs], or variables such as AWS_ACCESS_KEY_ID [default: files in the data directory]
+    /// A bucket for the blobs, such as s3://images/registry; the server of the bucket and its key are
+    /// settings below [blobs], or variables such as AWS_ACCESS_KEY_ID [default: files in the data directory]
     #[arg(long, value_name = "URL")]
     blobs: Option<String>,
 
-    /// A database in PostgreSQL for the metadata, such as postgres://wharfinger@db.example.com/wharfinger; its password is
-    /// best in the file of metadata.password_file [default: a file in the data directory]
+    /// A database in PostgreSQL for the metadata, such as postgres://wharfinger@db.example.com/wharfinger;
+    /// its password is best in the file of metadata.password_file [default: a file in the data directory]
     #[arg(long, value_name = "URL")]
     metadata: Option<String>,
 
@@ -110,7 +112,8 @@ pub struct Settings {
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
     log_format: Option<LogFormat>,
 
-    /// The log level: error, warn, info, debug, trace, off, or a list such as "info,hyper=debug" [default: info]
+    /// The log level: error, warn, info, debug, trace, off, or a list such as "info,hyper=debug" [default:
+    /// info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
 }

@@ -76,8 +76,8 @@ impl TagImage {
     }
 }
 
-/// Copies the parts of a manifest into another repository: mounts blobs, and puts the manifests of an index, children
-/// first.
+/// Copies the parts of a manifest into another repository: mounts blobs, and puts the manifests of an index,
+/// children first.
 async fn copy_parts(
     registry: &Connection,
     content: &[u8],

@@ -1,8 +1,9 @@
 //! The flags that select the registry of a command, and the connection to it.
 //!
-//! Commands use the HTTP interface only, so that they see the same as clients and cannot disagree with the caches of a
-//! running server. With `--server`, that is any server. Without it, it is the server of the data directory: the
-//! running one through its control socket, or else a server inside this process, for the duration of the command.
+//! Commands use the HTTP interface only, so that they see the same as clients and cannot disagree with the
+//! caches of a running server. With `--server`, that is any server. Without it, it is the server of the data
+//! directory: the running one through its control socket, or else a server inside this process, for the
+//! duration of the command.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -87,8 +88,8 @@ impl Target {
         Ok(self.data.load_for(PLACE)?.0)
     }
 
-    /// Connects to the server of the data directory. If one runs, the command keeps its privileges, because it changes
-    /// nothing in the directory.
+    /// Connects to the server of the data directory. If one runs, the command keeps its privileges, because
+    /// it changes nothing in the directory.
     pub(super) async fn connect_without_owner(&self) -> Result<Connection, Failure> {
         let (loaded, _) = self.data.load_for(PLACE)?;
         match LocalServer::connect_running(&loaded.config, builder).await {
@@ -124,8 +125,8 @@ impl Target {
         Ok((!data.exists()).then_some(data))
     }
 
-    /// Connects like [`Self::connect_with`], and creates the data directory if a missing one was named: the first
-    /// account is made before the first start.
+    /// Connects like [`Self::connect_with`], and creates the data directory if a missing one was named: the
+    /// first account is made before the first start.
     pub(super) async fn connect_or_create(&self, credentials: Credentials) -> Result<Connection, Failure> {
         self.open(credentials, true).await
     }
@@ -256,8 +257,8 @@ fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder().timeout(TIMEOUT).user_agent("wharfinger")
 }
 
-/// Explains why the server of the data directory cannot be reached. `is_named` tells whether the operator named the
-/// directory.
+/// Explains why the server of the data directory cannot be reached. `is_named` tells whether the operator
+/// named the directory.
 fn explain(error: &LocalError, is_named: bool) -> Failure {
     let failure = match error {
         LocalError::Missing(path) if Path::new(path).is_file() => {

@@ -1,9 +1,10 @@
 //! The definition of every setting. It generates the [`Config`] struct, the keys of the file, the environment
 //! variables, the template of `wharfinger config example`, and the list of `wharfinger config check`.
 //!
-//! A setting is one entry: its description, then `key: type = default, type of the value;`. To add one, write it here
-//! and run `wharfinger config example > wharfinger.toml`. An array of tables has the type `tables::<T>()` of
-//! `value/tables.rs`. Sections have the name of their field in [`Config`], unless `section_name!` gives another.
+//! A setting is one entry: its description, then `key: type = default, type of the value;`. To add one, write
+//! it here and run `wharfinger config example > wharfinger.toml`. An array of tables has the type
+//! `tables::<T>()` of `value/tables.rs`. Sections have the name of their field in [`Config`], unless
+//! `section_name!` gives another.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -194,29 +195,31 @@ settings! {
         http2_clear: bool = false, switch();
 
         /// Other registries whose images this one fetches once and keeps (a pull-through cache). An image of
-        /// Docker Hub is then pulled as `registry.example.com/docker.io/library/ubuntu`, or without a change of its name
-        /// by clients that use this registry as a mirror: `wharfinger mirror setup` writes their files.
+        /// Docker Hub is then pulled as `registry.example.com/docker.io/library/ubuntu`, or without a change
+        /// of its name by clients that use this registry as a mirror: `wharfinger mirror setup` writes their
+        /// files.
         upstream: Vec<Upstream> = Vec::new(), tables::<Upstream>();
         /// Receivers of events, which get each event at least once and in the order of its repository.
         webhook: Vec<Webhook> = Vec::new(), tables::<Webhook>();
 
-        /// Tags that can neither be moved nor deleted, such as `[{ repositories = "**", tags = ">=1.0" }]`. A push
-        /// of the same image succeeds. Rules also apply to administrators.
+        /// Tags that can neither be moved nor deleted, such as `[{ repositories = "**", tags = ">=1.0" }]`. A
+        /// push of the same image succeeds. Rules also apply to administrators.
         immutable: Vec<Immutable> = Vec::new(), tables::<Immutable>();
 
         /// Tags that only administrators may delete, such as `[{ repositories = "**", tags = "prod-*" }]`.
         protected: Vec<Protected> = Vec::new(), tables::<Protected>();
 
-        /// Limits on space and tags, such as `[{ owner = "ann", bytes = "50GB" }]`. A push beyond a limit is refused.
-        /// Content that several repositories of one quota share counts once. At 80 %, a warning is logged.
+        /// Limits on space and tags, such as `[{ owner = "ann", bytes = "50GB" }]`. A push beyond a limit is
+        /// refused. Content that several repositories of one quota share counts once. At 80 %, a warning is
+        /// logged.
         quota: Vec<Quota> = Vec::new(), tables::<Quota>();
 
-        /// Rules that delete old tags, such as `[{ repositories = "ci/**", keep_pulled_within = "30d" }]`. The first
-        /// rule that selects a tag decides on it. `wharfinger retention preview` shows the effect.
+        /// Rules that delete old tags, such as `[{ repositories = "ci/**", keep_pulled_within = "30d" }]`.
+        /// The first rule that selects a tag decides on it. `wharfinger retention preview` shows the effect.
         retention: Vec<Retention> = Vec::new(), tables::<Retention>();
 
-        /// The time of the retention runs, in the syntax of cron (minute, hour, day, month, day of the week) and in
-        /// UTC; empty for none.
+        /// The time of the retention runs, in the syntax of cron (minute, hour, day, month, day of the week)
+        /// and in UTC; empty for none.
         retention_schedule: Option<Schedule> = "0 3 * * *".parse().ok(), schedule();
 
         /// The time since its last push or pull for which no retention rule deletes a tag.
@@ -225,16 +228,16 @@ settings! {
 
     /// The disk.
     storage: Storage {
-        /// The free space that uploads leave: a size, or a part of the disk such as `"5%"`. Uploads beyond it get 507;
-        /// pulls and deletions go on. 0 uses the whole disk.
+        /// The free space that uploads leave: a size, or a part of the disk such as `"5%"`. Uploads beyond it
+        /// get 507; pulls and deletions go on. 0 uses the whole disk.
         reserve: Reserve = Reserve::Share(100), reserve();
     }
 
     /// The place of the blobs: layers, configs and manifests.
     blobs: Blobs {
         /// A bucket for the blobs, such as `"s3://images/registry"`, or a container of Azure,
-        /// `"az://images/registry"`. The database stays in the data directory, with the uploads in progress. Empty for
-        /// files in the data directory. `wharfinger move` moves a registry that exists.
+        /// `"az://images/registry"`. The database stays in the data directory, with the uploads in progress.
+        /// Empty for files in the data directory. `wharfinger move` moves a registry that exists.
         url: Option<BucketUrl> = None, bucket_url();
 
         /// The URL of a server that is not the provider's, such as `"https://s3.example.com"`. Empty for
@@ -247,60 +250,67 @@ settings! {
         /// Whether requests name the bucket in their path. Otherwise it is a part of the host name.
         path_style: bool = true, switch();
 
-        /// The id of the access key, or the account of Azure. Empty for `AWS_ACCESS_KEY_ID` and the other variables of the
-        /// provider's tools, else for the role of the machine or the container.
+        /// The id of the access key, or the account of Azure. Empty for `AWS_ACCESS_KEY_ID` and the other
+        /// variables of the provider's tools, else for the role of the machine or the container.
         access_key: String = String::new(), text_or_none();
 
         /// The file with the secret of the access key.
         secret_key_file: Option<PathBuf> = None, optional_path();
 
-        /// How clients read blobs of a bucket: `"never"` redirected, which is through this server, or `"always"` by a
-        /// redirection to a signed URL of the bucket, which they must reach. A list of networks, such as
-        /// `["10.0.0.0/8"]`, redirects their clients alone. HEAD is never redirected.
+        /// How clients read blobs of a bucket: `"never"` redirected, which is through this server, or
+        /// `"always"` by a redirection to a signed URL of the bucket, which they must reach. A list of
+        /// networks, such as `["10.0.0.0/8"]`, redirects their clients alone. HEAD is never redirected.
         redirect: Redirect = Redirect::Never, redirect();
 
-        /// Whether the links of `repositories/` are also written to the bucket, so that `registry:2` can be started on it.
+        /// Whether the links of `repositories/` are also written to the bucket, so that `registry:2` can be
+        /// started on it.
         view: bool = false, switch();
 
-        /// The size of the copies of blobs of a bucket on the local disk, in `cache` of the data directory. Small blobs
-        /// and those that are read again are copied; the ones that nobody has read for the longest time give way. 0
-        /// keeps none.
+        /// The size of the copies of blobs of a bucket on the local disk, in `cache` of the data directory.
+        /// Small blobs and those that are read again are copied; the ones that nobody has read for the
+        /// longest time give way. 0 keeps none.
         cache: u64 = GIB, size();
 
-        /// The interval at which changes of the database go to the bucket, from which a server with an empty data
-        /// directory goes on. Changes of up to this time are lost with the machine. With 0, each change waits until
-        /// it is in the bucket. The bucket then holds password hashes and keys. `"off"` ships nothing.
+        /// The interval at which changes of the database go to the bucket, from which a server with an empty
+        /// data directory goes on. Changes of up to this time are lost with the machine. With 0, each change
+        /// waits until it is in the bucket. The bucket then holds password hashes and keys. `"off"` ships
+        /// nothing.
         ship_metadata: Option<Duration> = None, duration_or_off();
     }
 
     /// The place of the metadata: repositories, tags, accounts, rights.
     metadata: Metadata {
         /// A database in PostgreSQL for the metadata, such as
-        /// `"postgres://wharfinger@db.example.com/wharfinger?sslmode=verify-full"`. One server uses it, or several with
-        /// `cluster.address`. Empty for a file in the data directory. `wharfinger move` moves a registry that exists.
+        /// `"postgres://wharfinger@db.example.com/wharfinger?sslmode=verify-full"`. One server uses it, or
+        /// several with `cluster.address`. Empty for a file in the data directory. `wharfinger move` moves a
+        /// registry that exists.
         url: Option<DatabaseUrl> = None, database_url();
 
         /// The file with the password of the database's user.
         password_file: Option<PathBuf> = None, optional_path();
     }
 
-    /// Several servers for one registry, with `metadata.url` and `blobs.url`. One of them, the primary, makes all changes;
-    /// the others answer pulls, and forward all other requests to it. When it ends, another one takes its place.
+    /// Several servers for one registry, with `metadata.url` and `blobs.url`. One of them, the primary, makes
+    /// all changes; the others answer pulls, and forward all other requests to it. When it ends, another one
+    /// takes its place.
     cluster: Cluster {
-        /// The URL at which the other servers reach this one, such as `"http://10.0.0.5:5000"`. Empty for one server.
+        /// The URL at which the other servers reach this one, such as `"http://10.0.0.5:5000"`. Empty for one
+        /// server.
         address: Option<BaseUrl> = None, base_url();
 
         /// A file with certificates that sign those of the other servers, besides the system's.
         ca: Option<PathBuf> = None, optional_path();
     }
 
-    /// Backups of the metadata, made by the server: the database with accounts and keys, certificates that the server
-    /// made, and the configuration. Blobs are not in them.
+    /// Backups of the metadata, made by the server: the database with accounts and keys, certificates that
+    /// the server made, and the configuration. Blobs are not in them.
     backup: Backup {
-        /// The directory for backups, best on another disk. Empty for none. `wharfinger backup` needs no setting.
+        /// The directory for backups, best on another disk. Empty for none. `wharfinger backup` needs no
+        /// setting.
         directory: Option<PathBuf> = None, optional_path();
 
-        /// The time of the backups, in the syntax of cron and in UTC. One that was missed is made at the next start.
+        /// The time of the backups, in the syntax of cron and in UTC. One that was missed is made at the next
+        /// start.
         schedule: Option<Schedule> = "0 2 * * *".parse().ok(), schedule();
 
         /// The number of backups to keep. Older ones are removed.
@@ -319,19 +329,21 @@ settings! {
 
     /// Metrics for Prometheus. They name no repository, no account and no address.
     metrics: Metrics {
-        /// An address and port of its own for `/metrics`, such as `"127.0.0.1:9464"`, over plain HTTP. Everyone who
-        /// reaches it may read the metrics. Empty for none: then only administrators may read them, on the main port,
-        /// if `listen` is a loopback address.
+        /// An address and port of its own for `/metrics`, such as `"127.0.0.1:9464"`, over plain HTTP.
+        /// Everyone who reaches it may read the metrics. Empty for none: then only administrators may read
+        /// them, on the main port, if `listen` is a loopback address.
         listen: Option<SocketAddr> = None, optional_address();
     }
 
-    /// Traces for OpenTelemetry. A span names the path of a request and its id, but no account, address or query.
+    /// Traces for OpenTelemetry. A span names the path of a request and its id, but no account, address or
+    /// query.
     tracing: Tracing {
         /// The URL of a collector that takes OTLP over HTTP (protobuf), such as `"http://127.0.0.1:4318"`.
         /// `/v1/traces` is added to it. Empty for none. Spans that it does not take in time are dropped.
         endpoint: Option<BaseUrl> = None, base_url();
 
-        /// The share of requests that are traced. A request with `traceparent` is traced if its client says so.
+        /// The share of requests that are traced. A request with `traceparent` is traced if its client says
+        /// so.
         sample: u16 = 10_000, percent();
     }
 
@@ -362,13 +374,13 @@ settings! {
         /// The time for transfers to end when the server is stopped (SIGTERM, Ctrl-C).
         shutdown_timeout: Duration = Duration::from_secs(30), duration().or_none();
 
-        /// The largest number of open connections. Beyond it, the connections that are idle longest are closed. If
-        /// none is idle, new connections wait.
+        /// The largest number of open connections. Beyond it, the connections that are idle longest are
+        /// closed. If none is idle, new connections wait.
         connections: usize = 10_000, count().at_least(1);
 
-        /// The largest number of connections per address. Beyond it, the address's connections that are idle longest
-        /// are closed. If none is idle, new ones are refused. An IPv6 /64 network counts as one address.
-        /// Proxies in `proxy.trusted` are exempt.
+        /// The largest number of connections per address. Beyond it, the address's connections that are idle
+        /// longest are closed. If none is idle, new ones are refused. An IPv6 /64 network counts as one
+        /// address. Proxies in `proxy.trusted` are exempt.
         connections_per_address: usize = 5_000, count().at_least(1);
 
         /// The largest number of concurrent requests on one HTTP/2 connection.
@@ -434,9 +446,9 @@ settings! {
         /// nothing else.
         challenge: Challenge = Challenge::Bearer, choice::<Challenge>();
 
-        /// Rules for parts of the registry, like nginx's `location`, such as
-        /// `[{ path = "/v2/", auth = "basic", realm = "Restricted" }, { path = "/v2/official/", auth = "open" }]`.
-        /// The rule with the longest matching path applies. Rules apply once there are accounts.
+        /// Rules for parts of the registry, like nginx's `location`, such as `[{ path = "/v2/", auth =
+        /// "basic", realm = "Restricted" }, { path = "/v2/official/", auth = "open" }]`. The rule with the
+        /// longest matching path applies. Rules apply once there are accounts.
         locations: Vec<Location> = Vec::new(), tables::<Location>();
 
         /// The service (audience) in tokens. A token of another registry with the same key is not accepted.
@@ -477,8 +489,8 @@ settings! {
 
     /// Events, which webhooks and `wharfinger events` announce.
     events: Events {
-        /// The time for which events are kept for clients that resume the stream `/api/v1/events`, at most the
-        /// last 100,000 changes. 0 keeps none.
+        /// The time for which events are kept for clients that resume the stream `/api/v1/events`, at most
+        /// the last 100,000 changes. 0 keeps none.
         retention: Duration = Duration::from_secs(24 * 60 * 60), duration().or_none();
 
         /// One of this number of pulls is an event; 0: none.
@@ -487,7 +499,8 @@ settings! {
 
     /// Web pages in browsers.
     web: Web {
-        /// Whether the registry has pages for browsers, on the same port. Without them, `/` is a line of text.
+        /// Whether the registry has pages for browsers, on the same port. Without them, `/` is a line of
+        /// text.
         enabled: bool = true, switch();
 
         /// How long a browser stays signed in. A sign-out and a new password end it earlier.
@@ -614,8 +627,8 @@ settings! {
 
     /// The integrity check: `wharfinger check`.
     check: Check {
-        /// The interval at which the server reads all content and verifies its digests; 0 disables it. The log
-        /// names what is missing or damaged. A check that a restart interrupts goes on where it was.
+        /// The interval at which the server reads all content and verifies its digests; 0 disables it. The
+        /// log names what is missing or damaged. A check that a restart interrupts goes on where it was.
         interval: Duration = Duration::from_secs(30 * 24 * 60 * 60), duration().or_none();
 
         /// The bytes per second that a check reads at most, or `"unlimited"`. It also limits
@@ -625,8 +638,8 @@ settings! {
 
     /// Garbage collection: reclaims the space of deleted images while the registry serves.
     gc: GarbageCollection {
-        /// The interval of collections. A collection also runs when the grace period of a deletion ends. 0 turns
-        /// collections in the background off; `wharfinger gc --now` still runs one.
+        /// The interval of collections. A collection also runs when the grace period of a deletion ends. 0
+        /// turns collections in the background off; `wharfinger gc --now` still runs one.
         interval: Duration = Duration::from_secs(60 * 60), duration().or_none();
 
         /// The time for which deleted tags, images and repositories can be restored. Then their space is
@@ -634,8 +647,8 @@ settings! {
         grace: Duration = Duration::from_secs(24 * 60 * 60), duration().or_none();
 
         /// The time after its last push or pull for which an image without a tag is kept, such as `"30d"`. An
-        /// image loses its tag when another one is pushed with the same tag. `"off"` keeps such images, because
-        /// deployments may name them by their digest.
+        /// image loses its tag when another one is pushed with the same tag. `"off"` keeps such images,
+        /// because deployments may name them by their digest.
         untagged: Option<Duration> = None, duration_or_off();
     }
 
@@ -644,8 +657,8 @@ settings! {
         /// The memory for cached manifests; 0 disables the cache.
         manifest_bytes: u64 = 8 * MIB, size();
 
-        /// The limit of the cached content of all upstreams together, or `"unlimited"`. Content that is being fetched
-        /// is not counted yet. A layer that is larger is passed on and not kept.
+        /// The limit of the cached content of all upstreams together, or `"unlimited"`. Content that is being
+        /// fetched is not counted yet. A layer that is larger is passed on and not kept.
         max_bytes: Option<u64> = None, size_or_unlimited();
 
         /// The part of this limit, and of `max_bytes` of an upstream, at which an eviction begins.

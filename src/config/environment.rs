@@ -39,8 +39,8 @@ pub(super) struct Entry {
     pub(super) value: String,
 }
 
-/// Reads the settings and the errors, sorted by variable. Empty variables are ignored, because `NAME=${NAME}` in a
-/// compose file sets one for an unset variable.
+/// Reads the settings and the errors, sorted by variable. Empty variables are ignored, because `NAME=${NAME}`
+/// in a compose file sets one for an unset variable.
 pub(super) fn read(variables: &[(OsString, OsString)]) -> (Vec<Entry>, Vec<ConfigError>) {
     let (mut entries, mut mistakes) = (Vec::new(), Vec::new());
     let known: Vec<(String, &'static Setting)> =
@@ -81,8 +81,8 @@ fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> ConfigError 
     }
 }
 
-/// Whether Kubernetes or a Docker link sets this variable for a service called `wharfinger`. It is not meant as a
-/// setting, and rejecting it would keep the server from starting there.
+/// Whether Kubernetes or a Docker link sets this variable for a service called `wharfinger`. It is not meant
+/// as a setting, and rejecting it would keep the server from starting there.
 fn set_by_a_platform(rest: &str) -> bool {
     let port = rest.strip_prefix("PORT").or_else(|| rest.split_once("_PORT").map(|(_, port)| port));
     let of_a_port = port.is_some_and(|port| {

@@ -33,7 +33,8 @@ impl ConfigError {
         Self { about: Some(setting.into()), ..self }
     }
 
-    /// Whether the error may concern one of these settings or sections. An error without a setting may concern all.
+    /// Whether the error may concern one of these settings or sections. An error without a setting may
+    /// concern all.
     #[must_use]
     pub fn may_concern(&self, settings: &[&str]) -> bool {
         self.about.as_ref().is_none_or(|about| settings.iter().any(|setting| about.starts_with(setting)))

@@ -6,8 +6,8 @@ use super::definition::Config;
 use super::error::ConfigError;
 
 impl Config {
-    /// The reason not to serve a registry without accounts on any address: they are required, or they `existed` and
-    /// are lost.
+    /// The reason not to serve a registry without accounts on any address: they are required, or they
+    /// `existed` and are lost.
     pub fn accounts_lost(&self, data: &Path, existed: bool) -> Option<ConfigError> {
         let data = data.display();
         let make = format!("wharfinger user add NAME --admin --password-stdin --data {data}");
@@ -36,8 +36,8 @@ impl Config {
         None
     }
 
-    /// Whether passwords and images would cross a network in clear text: plain HTTP beyond this machine, without a
-    /// configured proxy that terminates TLS.
+    /// Whether passwords and images would cross a network in clear text: plain HTTP beyond this machine,
+    /// without a configured proxy that terminates TLS.
     pub fn is_clear_text(&self) -> bool {
         let has_tls = self.tls.certificate.is_some()
             || !self.tls.self_signed.is_empty()
@@ -47,8 +47,8 @@ impl Config {
         !has_tls && !is_behind_tls && !self.listen.ip().to_canonical().is_loopback()
     }
 
-    /// The reason not to listen on the configured address: beyond this machine and without accounts (`in_force`),
-    /// everyone would have all rights. Only the operator may decide that.
+    /// The reason not to listen on the configured address: beyond this machine and without accounts
+    /// (`in_force`), everyone would have all rights. Only the operator may decide that.
     pub fn exposed(&self, in_force: bool) -> Option<ConfigError> {
         // An IPv4-mapped IPv6 address (::ffff:127.0.0.1) is this machine as well.
         if in_force || self.open || self.listen.ip().to_canonical().is_loopback() {

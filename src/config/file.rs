@@ -226,8 +226,8 @@ fn text_without_quotes(line: &str) -> Option<(&str, &str, usize)> {
     Some((key.trim(), value, column))
 }
 
-/// The setting that an unknown key most likely means: a similar key of the same section, else the same key of another
-/// section, else a similar key of another section.
+/// The setting that an unknown key most likely means: a similar key of the same section, else the same key of
+/// another section, else a similar key of another section.
 fn suggestion(section: Option<&str>, key: &str) -> Option<&'static Setting> {
     let here = || settings().filter(|setting| setting.section == section);
     let near = nearest(key, here().map(|setting| setting.key));

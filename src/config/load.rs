@@ -98,8 +98,8 @@ impl Loaded {
 }
 
 impl Config {
-    /// Returns the files that hold the configuration, for a backup: the configuration file and the htpasswd file. The
-    /// key of a certificate of the operator is not among them.
+    /// Returns the files that hold the configuration, for a backup: the configuration file and the htpasswd
+    /// file. The key of a certificate of the operator is not among them.
     #[must_use]
     pub(crate) fn files(&self) -> Vec<ConfigurationFile> {
         let file = |name: &str, path: &Option<PathBuf>| {
@@ -121,8 +121,9 @@ impl Config {
         if mistakes.is_empty() { Ok(loaded) } else { Err(ConfigErrors(mistakes)) }
     }
 
-    /// Loads the configuration for a command that uses the settings `needed` alone. Errors that cannot change them are
-    /// counted and left to the server, so that a mistake elsewhere in the file stops no command on a running server.
+    /// Loads the configuration for a command that uses the settings `needed` alone. Errors that cannot change
+    /// them are counted and left to the server, so that a mistake elsewhere in the file stops no command on a
+    /// running server.
     ///
     /// # Errors
     /// All errors, if one of them may concern a needed setting.

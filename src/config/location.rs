@@ -1,6 +1,8 @@
-//! `[[auth.locations]]`: access rules for the repositories below a path, and the challenge that clients get there.
+//! `[[auth.locations]]`: access rules for the repositories below a path, and the challenge that clients get
+//! there.
 //!
-//! A path is compared with the parsed repository name of a request, because many request paths decode to one name.
+//! A path is compared with the parsed repository name of a request, because many request paths decode to one
+//! name.
 
 use accounts::Tree;
 use clap::ValueEnum;
@@ -13,8 +15,9 @@ table! {
         /// `"/v2/"` for all repositories, or `"/v2/official/"` for `official` and those below it.
         path: Tree, location_path();
 
-        /// `"open"`: everyone may pull, and has no other right. `"basic"`, `"token"`: accounts only, whatever is
-        /// granted to everyone; clients are asked for a password with each request, or with the token protocol.
+        /// `"open"`: everyone may pull, and has no other right. `"basic"`, `"token"`: accounts only, whatever
+        /// is granted to everyone; clients are asked for a password with each request, or with the token
+        /// protocol.
         auth: Admits, choice::<Admits>();
 
         /// The realm in the challenge of `"basic"`; by default `auth.service`.

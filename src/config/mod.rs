@@ -1,5 +1,5 @@
-//! The configuration. `definition.rs` lists the settings; the other files read them from flags, environment and file,
-//! reject unknown and invalid ones, and write them back.
+//! The configuration. `definition.rs` lists the settings; the other files read them from flags, environment
+//! and file, reject unknown and invalid ones, and write them back.
 
 mod definition;
 mod environment;

@@ -18,12 +18,12 @@ const TAGS: &str =
 table! {
     /// Tags that cannot be moved or deleted.
     Immutable, such as r#"{ repositories = "team/**", tags = "v*" }"# {
-        /// The repositories: a name, a pattern (`team/*`, `team/**`, `**`) or a regular expression between slashes, or a
-        /// list of these.
+        /// The repositories: a name, a pattern (`team/*`, `team/**`, `**`) or a regular expression between
+        /// slashes, or a list of these.
         repositories: Vec<RepositorySelector>, one_or_more(parsed(REPOSITORIES));
 
-        /// The tags: a name, a pattern (`v*`), a regular expression between slashes, or a range of versions (`>=1.2 <2`),
-        /// or a list of these.
+        /// The tags: a name, a pattern (`v*`), a regular expression between slashes, or a range of versions
+        /// (`>=1.2 <2`), or a list of these.
         tags: Vec<TagSelector>, one_or_more(parsed(TAGS));
     }
 }
@@ -42,11 +42,12 @@ table! {
 table! {
     /// A limit on the space and the tags of repositories.
     Quota, such as r#"{ owner = "ann", bytes = "50GB" }"# {
-        /// The repositories that the limit is for, together: a name, a pattern or a regular expression. `"**"` is the
-        /// whole registry.
+        /// The repositories that the limit is for, together: a name, a pattern or a regular expression.
+        /// `"**"` is the whole registry.
         repositories: Option<RepositorySelector> = None, optional(parsed(REPOSITORIES));
 
-        /// The account or organisation whose repositories the limit is for, together, instead of `repositories`.
+        /// The account or organisation whose repositories the limit is for, together, instead of
+        /// `repositories`.
         owner: Option<AccountName> = None, optional(parsed("the name of a user or an organisation"));
 
         /// Whether the limit is for each of `repositories` instead of all together.
@@ -72,7 +73,8 @@ table! {
         /// Keep this number of tags in each repository, the newest ones.
         keep_newest: Option<usize> = None, optional(super::value::count());
 
-        /// The order of `keep_newest`: `"push"` by the time of the last push, `"version"` by semantic version.
+        /// The order of `keep_newest`: `"push"` by the time of the last push, `"version"` by semantic
+        /// version.
         by: By = By::Push, choice::<By>();
 
         /// Keep tags that were pushed within this time.

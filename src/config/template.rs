@@ -56,8 +56,8 @@ fn table_keys(setting: &Setting) -> String {
     text
 }
 
-/// Renders a description as comment lines. Its lines begin with a space, as after `///`. Backquotes around quoted
-/// text are removed.
+/// Renders a description as comment lines. Its lines begin with a space, as after `///`. Backquotes around
+/// quoted text are removed.
 fn comment(description: &str) -> String {
     let description = description.replace("`\"", "\"").replace("\"`", "\"");
     description.lines().map(|line| format!("#{}\n", line.trim_end())).collect()

@@ -20,16 +20,16 @@ use super::value::{
 table! {
     /// Another registry, whose content this one fetches once and keeps.
     Upstream, such as r#"{ name = "docker.io", url = "https://registry-1.docker.io" }"# {
-        /// The first part of its repositories' names here: `docker.io/library/ubuntu`. Clients that send `ns` name it in
-        /// the same way.
+        /// The first part of its repositories' names here: `docker.io/library/ubuntu`. Clients that send `ns`
+        /// name it in the same way.
         name: UpstreamName, parsed("a host name such as \"docker.io\"");
 
         /// Its URL, or a list of URLs with the same content: the first is asked, and the others if it fails.
         url: Vec<BaseUrl>, urls();
 
-        /// Whether names without an upstream mean it, for dockerd's `registry-mirrors`. Repositories of this registry
-        /// itself come first for clients with an account, and after the upstream for others. Only one upstream can
-        /// have it.
+        /// Whether names without an upstream mean it, for dockerd's `registry-mirrors`. Repositories of this
+        /// registry itself come first for clients with an account, and after the upstream for others. Only
+        /// one upstream can have it.
         default: bool = false, switch();
 
         /// The user for the upstream. Clients' own credentials never go there.
@@ -41,11 +41,12 @@ table! {
         /// A file with an identity token (refresh token), in place of a user and a password.
         identity_token_file: Option<PathBuf> = None, optional_path();
 
-        /// A credential helper of docker, such as `"ecr-login"` or the path of a program, in place of the others.
+        /// A credential helper of docker, such as `"ecr-login"` or the path of a program, in place of the
+        /// others.
         credential_helper: Option<String> = None, text();
 
-        /// Hosts besides the upstream's own that may get the password for a token, or have a private address as the
-        /// target of a redirect.
+        /// Hosts besides the upstream's own that may get the password for a token, or have a private address
+        /// as the target of a redirect.
         token_hosts: Vec<String> = Vec::new(), list_of(word());
 
         /// A PEM file with certificates to trust, in addition to those of the system.
@@ -81,32 +82,34 @@ table! {
         /// A host name of this registry that stands for the upstream: all names below it are the upstream's.
         host: Option<String> = None, text();
 
-        /// Patterns of the repositories that may be pulled, as the upstream names them: `"library/*"`. Empty allows all.
+        /// Patterns of the repositories that may be pulled, as the upstream names them: `"library/*"`. Empty
+        /// allows all.
         allow: Vec<Pattern> = Vec::new(), list_of(parsed("a pattern such as \"library/*\""));
 
         /// Patterns of the repositories that may not be pulled.
         deny: Vec<Pattern> = Vec::new(), list_of(parsed("a pattern such as \"library/*\""));
 
-        /// Networks whose clients pull and fetch without an account. Their credentials are ignored: clients of a mirror
-        /// send those of other registries.
+        /// Networks whose clients pull and fetch without an account. Their credentials are ignored: clients
+        /// of a mirror send those of other registries.
         open_to: Vec<IpNet> = Vec::new(), list_of(network());
 
-        /// The clients for which this registry fetches missing content: `"accounts"` with the right to pull, accounts to
-        /// which the right `fill` is `"granted"`, or `"everyone"` who may pull. Without accounts it is everyone.
+        /// The clients for which this registry fetches missing content: `"accounts"` with the right to pull,
+        /// accounts to which the right `fill` is `"granted"`, or `"everyone"` who may pull. Without accounts
+        /// it is everyone.
         fill: FillChoice = FillChoice::Accounts, choice::<FillChoice>();
 
         /// How long a tag is served without asking the upstream. 0 asks each time.
         fresh: Duration = Duration::from_secs(5 * 60), duration().or_none();
 
-        /// The use of kept tags while the upstream does not answer: `"serve"` or `"refuse"`. By digest they are
-        /// always served.
+        /// The use of kept tags while the upstream does not answer: `"serve"` or `"refuse"`. By digest they
+        /// are always served.
         when_down: Unavailable = Unavailable::Serve, choice::<Unavailable>();
 
         /// The use of kept tags that the upstream has deleted: `"serve"` or `"refuse"`.
         when_gone: Unavailable = Unavailable::Serve, choice::<Unavailable>();
 
-        /// How long a new digest of a tag is not served, as protection against a poisoned tag: `"7d"`. The digest before
-        /// it is served meanwhile, or 403.
+        /// How long a new digest of a tag is not served, as protection against a poisoned tag: `"7d"`. The
+        /// digest before it is served meanwhile, or 403.
         quarantine: Duration = Duration::ZERO, duration().or_none();
 
         /// Platforms that are fetched in the background when an index is pulled, such as `["linux/amd64"]`.
@@ -121,23 +124,23 @@ table! {
         /// Patterns of repositories that are never evicted.
         keep: Vec<Pattern> = Vec::new(), list_of(parsed("a pattern such as \"library/*\""));
 
-        /// The limit of its cached content, or `"unlimited"`. The images that were pulled longest ago are evicted;
-        /// `cache.max_bytes` limits all upstreams together.
+        /// The limit of its cached content, or `"unlimited"`. The images that were pulled longest ago are
+        /// evicted; `cache.max_bytes` limits all upstreams together.
         max_bytes: Option<u64> = None, size_or_unlimited();
 
         /// The bytes per second for all downloads from it together, or `"unlimited"`.
         bandwidth: Option<u64> = None, size_or_unlimited();
 
-        /// Fetch a range that lies far beyond the received bytes of a layer by a second request, so that its client
-        /// need not wait. Such a range is not verified here; the layer is.
+        /// Fetch a range that lies far beyond the received bytes of a layer by a second request, so that its
+        /// client need not wait. Such a range is not verified here; the layer is.
         far_ranges: bool = false, switch();
 
-        /// The search of its repositories: `"cached"` finds what is kept here, `"upstream"` also asks the upstream's
-        /// own search (`/v1/search`), which Docker Hub has.
+        /// The search of its repositories: `"cached"` finds what is kept here, `"upstream"` also asks the
+        /// upstream's own search (`/v1/search`), which Docker Hub has.
         search: SearchChoice = SearchChoice::Cached, choice::<SearchChoice>();
 
-        /// The treatment of pushes below its name: `"refuse"`, or `"overlay"` to keep them here. A pushed tag then hides
-        /// the upstream's.
+        /// The treatment of pushes below its name: `"refuse"`, or `"overlay"` to keep them here. A pushed tag
+        /// then hides the upstream's.
         push: PushChoice = PushChoice::Refuse, choice::<PushChoice>();
     }
 }

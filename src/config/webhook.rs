@@ -22,30 +22,31 @@ table! {
         /// The URL, to which each event is sent by POST. Redirects are not followed.
         url: String, text(r#"a URL such as "https://ci.example.com/hook""#);
 
-        /// The secret of the signatures (Standard Webhooks, HMAC-SHA256): `whsec_` and Base64, or any text. Without
-        /// one, deliveries are not signed.
+        /// The secret of the signatures (Standard Webhooks, HMAC-SHA256): `whsec_` and Base64, or any text.
+        /// Without one, deliveries are not signed.
         secret: String = String::new(), Secret;
 
         /// The secret before. It also signs, until the receiver knows the new one.
         previous_secret: String = String::new(), Secret;
 
         /// The events: `push`, `tag.moved`, `tag.deleted`, `manifest.deleted`, `manifest.restored`,
-        /// `repository.deleted`, `blob.pushed`, `blob.deleted`, `pull`, `quota.warning`, `retention.run`, `gc.run`,
-        /// `check.finding`, `upstream.state`, `sign-in.failed`; `tag.*` for a group, `*` for all. Empty: all but pulls
-        /// and blobs.
+        /// `repository.deleted`, `blob.pushed`, `blob.deleted`, `pull`, `quota.warning`, `retention.run`,
+        /// `gc.run`, `check.finding`, `upstream.state`, `sign-in.failed`; `tag.*` for a group, `*` for all.
+        /// Empty: all but pulls and blobs.
         events: Vec<String> = Vec::new(), list_of(text(r#"an event such as "push""#));
 
         /// The repositories: names or patterns such as `ann/*`. Empty: all, and events of the whole registry.
         repositories: Vec<Pattern> = Vec::new(), list_of(parsed(r#"a name or a pattern such as "ann/*""#));
 
-        /// The media types or artifact types of pushed and pulled manifests. Empty: all. Other events have none, and are
-        /// sent.
+        /// The media types or artifact types of pushed and pulled manifests. Empty: all. Other events have
+        /// none, and are sent.
         media_types: Vec<MediaType> = Vec::new(), list_of(
             parsed(r#"a media type such as "application/vnd.oci.image.index.v1+json""#)
         );
 
-        /// `"cloudevents"`: CloudEvents 1.0 as one JSON document; `"cloudevents-binary"`: with attributes in headers;
-        /// `"distribution"`: the notifications of registry:2, which has only pushes, pulls and deletions.
+        /// `"cloudevents"`: CloudEvents 1.0 as one JSON document; `"cloudevents-binary"`: with attributes in
+        /// headers; `"distribution"`: the notifications of registry:2, which has only pushes, pulls and
+        /// deletions.
         format: WebhookFormat = WebhookFormat::CloudEvents, parsed(
             r#""cloudevents", "cloudevents-binary" or "distribution""#
         );
@@ -166,8 +167,8 @@ impl ValueType<String> for Secret {
     }
 }
 
-/// Returns a URL without its secrets: `…` stands for user, password, path and query. Chat services have the token in
-/// the path.
+/// Returns a URL without its secrets: `…` stands for user, password, path and query. Chat services have the
+/// token in the path.
 pub(crate) fn shown_url(url: &str) -> String {
     let (url, has_query) = match url.find(['?', '#']) {
         Some(end) => (&url[..end], true),

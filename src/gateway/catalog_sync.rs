@@ -1,7 +1,7 @@
 //! The names of the upstream's repositories, copied into the gateway's metadata.
 //!
-//! They come from the upstream's catalog, read at an interval, and from forwarded requests. So catalog and search are
-//! the same queries as in a registry, whether or not the upstream has a catalog.
+//! They come from the upstream's catalog, read at an interval, and from forwarded requests. So catalog and
+//! search are the same queries as in a registry, whether or not the upstream has a catalog.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -154,8 +154,8 @@ impl CatalogSync {
         }
     }
 
-    /// Removes names that the catalog does not list, except those requested since the scan began. After an incomplete
-    /// scan, all requested names stay.
+    /// Removes names that the catalog does not list, except those requested since the scan began. After an
+    /// incomplete scan, all requested names stay.
     async fn remove_unlisted(&self, listed: &HashSet<u64>, scan: u64, end: &End) -> Result<(), String> {
         let mut after: Option<RepositoryName> = None;
         loop {

@@ -9,8 +9,8 @@ use super::Gateway;
 use crate::http::error::Error;
 use crate::http::gateway_error::GatewayError;
 
-/// Reads a document of at most `limit` bytes; `None` if it does not exist. A blob must be one of the repository,
-/// because the upstream may serve it in every repository.
+/// Reads a document of at most `limit` bytes; `None` if it does not exist. A blob must be one of the
+/// repository, because the upstream may serve it in every repository.
 pub(super) async fn read(
     gateway: &Gateway,
     repository: &RepositoryName,

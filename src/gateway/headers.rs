@@ -1,8 +1,9 @@
 //! The headers that the gateway forwards in either direction.
 //!
-//! Both directions have an allow list. The registry protocol has few headers. All others stay here: credentials,
-//! cookies, `X-Forwarded-*` of clients, hop-by-hop headers and unknown ones. The framing of a request
-//! (`Content-Length`, `Transfer-Encoding`) is never copied: the client library derives it from the body.
+//! Both directions have an allow list. The registry protocol has few headers. All others stay here:
+//! credentials, cookies, `X-Forwarded-*` of clients, hop-by-hop headers and unknown ones. The framing of a
+//! request (`Content-Length`, `Transfer-Encoding`) is never copied: the client library derives it from the
+//! body.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,7 +15,8 @@ const X_FORWARDED_BY: HeaderName = HeaderName::from_static("x-forwarded-by");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Forwarded request headers. `Accept-Encoding` is missing, because compressed content would not match its digest.
+/// Forwarded request headers. `Accept-Encoding` is missing, because compressed content would not match its
+/// digest.
 const REQUEST_HEADERS: [HeaderName; 11] = [
     header::ACCEPT,
     header::CONTENT_TYPE,
@@ -29,8 +31,8 @@ const REQUEST_HEADERS: [HeaderName; 11] = [
     HeaderName::from_static("x-request-id"),
 ];
 
-/// Forwarded response headers, besides [`PREFIXES`]. `Location` and `Link` are missing, because they are rewritten.
-/// `WWW-Authenticate` is missing, because clients authenticate at the gateway only.
+/// Forwarded response headers, besides [`PREFIXES`]. `Location` and `Link` are missing, because they are
+/// rewritten. `WWW-Authenticate` is missing, because clients authenticate at the gateway only.
 const RESPONSE_HEADERS: [HeaderName; 16] = [
     header::ACCEPT_RANGES,
     header::AGE,

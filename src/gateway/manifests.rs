@@ -1,11 +1,12 @@
 //! The cache of manifests, with the TTL of `gateway.cache`.
 //!
-//! A push or a deletion through the gateway invalidates all entries of its repository, before it is sent and after its
-//! response. So a response from in between is not served later. A change at the upstream itself is visible after
-//! the TTL. An expired entry is revalidated with `If-None-Match`. Concurrent requests share one request to the upstream.
+//! A push or a deletion through the gateway invalidates all entries of its repository, before it is sent and
+//! after its response. So a response from in between is not served later. A change at the upstream itself is
+//! visible after the TTL. An expired entry is revalidated with `If-None-Match`. Concurrent requests share one
+//! request to the upstream.
 //!
-//! distribution converts some manifests depending on `Accept`, so that the key contains it. The cache stores a manifest
-//! only if its bytes match the requested digest and the one in the response.
+//! distribution converts some manifests depending on `Accept`, so that the key contains it. The cache stores
+//! a manifest only if its bytes match the requested digest and the one in the response.
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
@@ -118,7 +119,8 @@ pub(super) enum Lookup<'a> {
 type Guard<'a> =
     PlaceholderGuard<'a, Key, Arc<Entry>, BySize, DefaultHashBuilder, DefaultLifecycle<Key, Arc<Entry>>>;
 
-/// The request to the upstream for all waiting callers. If it is dropped without a result, the next caller takes over.
+/// The request to the upstream for all waiting callers. If it is dropped without a result, the next caller
+/// takes over.
 pub(super) struct Fetch<'a> {
     manifests: &'a Manifests,
     guard: Guard<'a>,
@@ -226,8 +228,8 @@ impl Fetch<'_> {
         manifest.map(|manifest| self.store(Some(manifest)))
     }
 
-    /// Stores a manifest with the headers for clients. `None` if the digest does not match; then the response is for
-    /// this caller only.
+    /// Stores a manifest with the headers for clients. `None` if the digest does not match; then the response
+    /// is for this caller only.
     pub(super) fn received(self, headers: &HeaderMap, content: &Bytes) -> Option<Arc<Entry>> {
         let manifest = self.verify(headers, content);
         let is_valid = manifest.is_some();

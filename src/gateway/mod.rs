@@ -1,7 +1,8 @@
 //! The gateway: authentication, authorization, audit and search in front of a registry without them.
 //!
-//! Accounts, grants, the audit log, catalog and search are the same code as in a registry, over the same metadata. Only
-//! content comes from an upstream: `proxy` answers the endpoints that a registry answers from its store.
+//! Accounts, grants, the audit log, catalog and search are the same code as in a registry, over the same
+//! metadata. Only content comes from an upstream: `proxy` answers the endpoints that a registry answers from
+//! its store.
 //!
 //! - `proxy` forwards one request. `headers` and `upload_body` filter its headers and body.
 //! - `uploads` signs the URLs of uploads. `manifests` caches manifests.
@@ -88,8 +89,8 @@ pub enum SetupError {
 }
 
 impl Gateway {
-    /// Creates the gateway and starts to scan the upstream's catalog. Waits for no response, so that a gateway starts
-    /// while its upstream is down.
+    /// Creates the gateway and starts to scan the upstream's catalog. Waits for no response, so that a
+    /// gateway starts while its upstream is down.
     ///
     /// # Errors
     /// [`SetupError`].

@@ -1,7 +1,8 @@
 //! Forwards requests of the registry protocol to an upstream, and their responses to the client.
 //!
-//! The request line is never copied. The request to the upstream is built from the parsed and authorized endpoint and
-//! from known parameters. So the gateway and the upstream cannot interpret a request differently (request smuggling).
+//! The request line is never copied. The request to the upstream is built from the parsed and authorized
+//! endpoint and from known parameters. So the gateway and the upstream cannot interpret a request differently
+//! (request smuggling).
 
 use accounts::Right;
 use bytes::Bytes;
@@ -156,7 +157,8 @@ impl Exchange<'_> {
 
         let mut ask = self.upstream_request(&request, path, repository_scope(name, "pull"));
         if let Some(fetch) = &fetch {
-            // All waiting callers get the result: fetch the whole manifest, and evaluate the client's condition here.
+            // All waiting callers get the result: fetch the whole manifest, and evaluate the client's
+            // condition here.
             ask.method = Method::GET;
             ask.headers.remove(IF_NONE_MATCH);
             if let Some(etag) = fetch.etag() {
@@ -286,7 +288,8 @@ impl Exchange<'_> {
         self.convert(UpstreamResponse { upstream, response }, &method, None)
     }
 
-    /// Rejects a manifest that names blobs outside the repository, because it would give its readers access to them.
+    /// Rejects a manifest that names blobs outside the repository, because it would give its readers access
+    /// to them.
     async fn check_parts(&self, name: &RepositoryName, content: &Bytes) -> Result<(), Error> {
         if self.gateway.inner.scoping.is_by_repository(name) {
             return Ok(());
@@ -312,7 +315,8 @@ impl Exchange<'_> {
         let mount = query.digest("mount")?;
         let from: Option<RepositoryName> = query.get_filled("from").and_then(|from| from.parse().ok());
         let parameters = match (mount, from) {
-            // Without `from`, the upstream would search all repositories, including those forbidden to the client.
+            // Without `from`, the upstream would search all repositories, including those forbidden to the
+            // client.
             (Some(mount), Some(from)) if self.may_mount(&from, &mount).await? => {
                 allowed = format!("{allowed} {}", repository_scope(&from, "pull"));
                 format!("?mount={}&from={}", encode(&mount.to_string()), encode(from.as_str()))
@@ -367,8 +371,8 @@ impl Exchange<'_> {
         self.caller.identity().name().map(ToString::to_string).unwrap_or_default()
     }
 
-    /// Whether the caller may pull a blob from a repository, and so mount it. Checked here, because the upstream may
-    /// also search other repositories.
+    /// Whether the caller may pull a blob from a repository, and so mount it. Checked here, because the
+    /// upstream may also search other repositories.
     async fn may_mount(&self, from: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         if !self.accounts.is_allowed(self.caller.identity(), from, Right::Pull).await? {
             return Ok(false);
@@ -387,8 +391,8 @@ impl Exchange<'_> {
         Ok(answered.response.status() == StatusCode::OK)
     }
 
-    /// The head of an upload request. Its `Content-Type` is never a form, because distribution reads `mount` and `from`
-    /// with Go's `FormValue`: form fields in the body would override the checked query.
+    /// The head of an upload request. Its `Content-Type` is never a form, because distribution reads `mount`
+    /// and `from` with Go's `FormValue`: form fields in the body would override the checked query.
     fn upload_request(&self, request: &Request, path_and_query: String, scope: String) -> UpstreamRequest {
         let mut ask = self.upstream_request(request, path_and_query, scope);
         ask.headers.insert(CONTENT_TYPE, OCTET_STREAM);
@@ -521,7 +525,8 @@ impl Exchange<'_> {
                 let address = self.caller.links().absolute(&format!("/v2/{name}/manifests/{target}"));
                 (name == *repository).then(|| HeaderValue::try_from(address).ok()).flatten()
             }
-            // A redirect to an object store, with a presigned URL. The client follows it; the gateway does not.
+            // A redirect to an object store, with a presigned URL. The client follows it; the gateway does
+            // not.
             Location::Foreign => {
                 (is_blob && status.is_redirection()).then(|| given.get(LOCATION).cloned()).flatten()
             }
@@ -538,7 +543,8 @@ fn reads(request: &Request) -> bool {
     request.method == Method::GET || request.method == Method::HEAD
 }
 
-/// The received bytes of an upload in `Range` (distribution-spec, "Pushing a blob in chunks"). `0-0` stands for none.
+/// The received bytes of an upload in `Range` (distribution-spec, "Pushing a blob in chunks"). `0-0` stands
+/// for none.
 fn received(headers: &HeaderMap) -> u64 {
     let last =
         headers.get(RANGE).and_then(|range| range.to_str().ok()).and_then(|range| range.strip_prefix("0-"));
@@ -551,8 +557,8 @@ fn is_framed(headers: &HeaderMap) -> bool {
     headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
 }
 
-/// Refuses a manifest with a type that is none, such as the page of a proxy: the upstream's text would reach browsers on
-/// the gateway's origin.
+/// Refuses a manifest with a type that is none, such as the page of a proxy: the upstream's text would reach
+/// browsers on the gateway's origin.
 fn check_manifest_type(headers: &HeaderMap) -> Result<(), GatewayError> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
     let kind = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();

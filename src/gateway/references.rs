@@ -1,9 +1,10 @@
 //! Access control for blobs: which digests a repository refers to.
 //!
-//! Some registries (zot) serve a blob in every repository as soon as they have it in one. With such an upstream a digest
-//! alone would give access. So the gateway serves, mounts and accepts a blob only if the repository refers to it. Either
-//! the blob was uploaded or mounted through the gateway, or a manifest of the repository names it. The gateway reads
-//! manifests that it forwards, and walks the repository at the upstream for the others.
+//! Some registries (zot) serve a blob in every repository as soon as they have it in one. With such an
+//! upstream a digest alone would give access. So the gateway serves, mounts and accepts a blob only if the
+//! repository refers to it. Either the blob was uploaded or mounted through the gateway, or a manifest of the
+//! repository names it. The gateway reads manifests that it forwards, and walks the repository at the
+//! upstream for the others.
 //!
 //! The result is cached in memory with a TTL. [`super::scoping`] finds out which upstreams need this.
 
@@ -87,8 +88,8 @@ impl Weighter<RepositoryKey, Arc<Walked>> for BySize {
     }
 }
 
-/// The references of a manifest of any type. Pushed and stored manifests are parsed by the same code, so that a stored
-/// reference was always checked.
+/// The references of a manifest of any type. Pushed and stored manifests are parsed by the same code, so that
+/// a stored reference was always checked.
 #[derive(Default, Deserialize)]
 struct Document {
     config: Option<Part>,
@@ -193,7 +194,8 @@ impl References {
     /// Whether a repository refers to a digest. Walks the repository if the caches do not know it.
     ///
     /// # Errors
-    /// If the upstream does not answer, or [`GatewayError::Unproven`] for a repository beyond the limits of a walk.
+    /// If the upstream does not answer, or [`GatewayError::Unproven`] for a repository beyond the limits of a
+    /// walk.
     pub(super) async fn contains(
         &self,
         client: &Client,

@@ -1,11 +1,12 @@
 //! A probe of the upstream: does it restrict blobs to the repositories that refer to them?
 //!
-//! distribution answers 404 for a blob that the repository does not link. zot serves every blob that it has, and links
-//! it into the requested repository. The gateway requests a blob of one repository from two others: one that does not
-//! exist, and one that does. It relies on the upstream only if HEAD and GET of both give 404.
+//! distribution answers 404 for a blob that the repository does not link. zot serves every blob that it has,
+//! and links it into the requested repository. The gateway requests a blob of one repository from two others:
+//! one that does not exist, and one that does. It relies on the upstream only if HEAD and GET of both give
+//! 404.
 //!
-//! A registry may store repositories differently by the first component of their name (zot's `subPaths`). So the result
-//! of a probe counts for names with the same first component only.
+//! A registry may store repositories differently by the first component of their name (zot's `subPaths`). So
+//! the result of a probe counts for names with the same first component only.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,8 +27,8 @@ const PROBE_TTL: Duration = Duration::from_secs(10 * 60);
 const RETRY: Duration = Duration::from_secs(60);
 /// The capacity of the results.
 const MAX_COMPONENTS: usize = 10_000;
-/// The last component of the name that should not exist. It is constant, because zot creates a repository for each
-/// requested name.
+/// The last component of the name that should not exist. It is constant, because zot creates a repository for
+/// each requested name.
 const PROBE: &str = "wharfinger-gateway-probe";
 /// How many names are read to find another repository, and how many of these are probed.
 const CANDIDATES: usize = 500;

@@ -1,7 +1,8 @@
 //! Tokens that bind an upload to its repository and account.
 //!
-//! The upstream knows no accounts. So the gateway adds a parameter to the URL of an upload: an HMAC over repository and
-//! account with the gateway's key. It needs no server-side state, which could fill up or be lost at a restart.
+//! The upstream knows no accounts. So the gateway adds a parameter to the URL of an upload: an HMAC over
+//! repository and account with the gateway's key. It needs no server-side state, which could fill up or be
+//! lost at a restart.
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;

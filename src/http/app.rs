@@ -130,8 +130,8 @@ impl App {
         })
     }
 
-    /// Makes the same state with other settings, and the same upstreams and webhooks. Buckets of unchanged limits stay
-    /// as full as they are.
+    /// Makes the same state with other settings, and the same upstreams and webhooks. Buckets of unchanged
+    /// limits stay as full as they are.
     ///
     /// # Errors
     /// The HTTP client of `auth.forward` cannot be built.
@@ -178,8 +178,8 @@ impl App {
         self.link_base.of(client)
     }
 
-    /// Refuses a browser that calls a registry without accounts by another host's name. Pages of `web.cors_origins` may
-    /// use any name.
+    /// Refuses a browser that calls a registry without accounts by another host's name. Pages of
+    /// `web.cors_origins` may use any name.
     pub(crate) fn check_host(&self, connection: &Connection, headers: &HeaderMap) -> Result<(), Error> {
         let Peer::Tcp { local, .. } = connection.peer() else { return Ok(()) };
         if self.accounts.in_force() || connection.is_secure() {
@@ -204,7 +204,8 @@ impl App {
         self.cors.check_write(method, headers, || self.base(client, headers.get(HOST)))
     }
 
-    /// Returns the registry's URL: the external URL, or the one that the client called. `None` if neither is known.
+    /// Returns the registry's URL: the external URL, or the one that the client called. `None` if neither is
+    /// known.
     pub(crate) fn base(&self, client: &ClientInfo, host: Option<&HeaderValue>) -> Option<String> {
         self.link_base.external_url().or_else(|| client.base(host))
     }

@@ -1,4 +1,5 @@
-//! Changes as their handler describes them, for the audit log. The audit middleware knows only the request line.
+//! Changes as their handler describes them, for the audit log. The audit middleware knows only the request
+//! line.
 
 use crate::http::response::Response;
 

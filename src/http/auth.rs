@@ -1,15 +1,17 @@
-//! `/auth`: authorization for reverse proxies, as nginx asks with `auth_request`. It authorizes the proxied request by
-//! its URI, method and credentials, as if this registry had received it.
+//! `/auth`: authorization for reverse proxies, as nginx asks with `auth_request`. It authorizes the proxied
+//! request by its URI, method and credentials, as if this registry had received it.
 //!
-//! The method counts only from a trusted proxy (`proxy.trusted`). Other proxies, such as opendns/nginx-auth-proxy, pass on
-//! a method header that their client wrote. Their requests need the strongest right of the endpoint.
+//! The method counts only from a trusted proxy (`proxy.trusted`). Other proxies, such as
+//! opendns/nginx-auth-proxy, pass on a method header that their client wrote. Their requests need the
+//! strongest right of the endpoint.
 //!
-//! The answer is 200 with the account, 401 with a challenge, or 403. It is never 404, because nginx turns that into 500.
-//! Only the registry protocol may pass: every other path, and every method that its endpoint does not take, gets 403. A
-//! client that calls `/auth` itself learns only its own rights.
+//! The answer is 200 with the account, 401 with a challenge, or 403. It is never 404, because nginx turns
+//! that into 500. Only the registry protocol may pass: every other path, and every method that its endpoint
+//! does not take, gets 403. A client that calls `/auth` itself learns only its own rights.
 //!
-//! The server behind the proxy may be another registry, without our handlers' checks. So lists are only for callers that
-//! see everything, since nothing filters them, and a blob is mounted only from a repository that the caller may pull.
+//! The server behind the proxy may be another registry, without our handlers' checks. So lists are only for
+//! callers that see everything, since nothing filters them, and a blob is mounted only from a repository that
+//! the caller may pull.
 
 use accounts::{Right, Visible};
 use hyper::header::{HeaderName, HeaderValue};
@@ -47,7 +49,8 @@ struct Original {
     methods: Vec<Method>,
 }
 
-/// The handler in the endpoint table. The service calls [`answer`] before, without authorizing `/auth` itself.
+/// The handler in the endpoint table. The service calls [`answer`] before, without authorizing `/auth`
+/// itself.
 pub(crate) async fn answered_earlier(_call: Call<'_>) -> Result<Response, Error> {
     Err(Error::Method)
 }
@@ -104,8 +107,8 @@ fn read(client: &ClientInfo, request: &Request) -> Result<Option<Original>, Erro
     };
     let Some(original) = header(ORIGINAL_URI, FORWARDED_URI)? else { return Ok(None) };
     let uri = read_uri(original, &client.prefix).ok_or_else(forbidden)?;
-    // A path that is unknown here may have a meaning there. Only the registry protocol may pass: this registry cannot
-    // grant access to `/`, `/token` or `/api/` of another server.
+    // A path that is unknown here may have a meaning there. Only the registry protocol may pass: this
+    // registry cannot grant access to `/`, `/token` or `/api/` of another server.
     let endpoint = Endpoint::parse(uri.path()).map_err(|_| forbidden())?;
     if !endpoint.is_protocol() {
         return Err(forbidden());
@@ -226,9 +229,9 @@ fn admitted(identified: Option<&Identified>) -> Response {
 
 /// Parses the URI of the proxied request and removes the path prefix of the registry.
 ///
-/// A proxy that does not set `X-Forwarded-Prefix` passes it on from its client, who must not turn one repository into
-/// another (`bob/v2/ann/app` into `ann/app`). So a prefix with a component of registry paths is never removed, and the
-/// rest must be a registry path.
+/// A proxy that does not set `X-Forwarded-Prefix` passes it on from its client, who must not turn one
+/// repository into another (`bob/v2/ann/app` into `ann/app`). So a prefix with a component of registry paths
+/// is never removed, and the rest must be a registry path.
 fn read_uri(original: &str, prefix: &str) -> Option<Uri> {
     // `Uri` drops a fragment, but another parser may read it as a part of the path.
     let uri: Uri = original.parse().ok().filter(|_| !original.contains('#'))?;

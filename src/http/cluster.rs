@@ -1,8 +1,8 @@
-//! The role of this server among several of one registry. A replica answers pulls that it can answer alone, and forwards
-//! all other requests to the primary.
+//! The role of this server among several of one registry. A replica answers pulls that it can answer alone,
+//! and forwards all other requests to the primary.
 //!
-//! A forwarded request carries the secret of the primary, and the client's address, scheme and host. So the primary
-//! treats it as one of that client.
+//! A forwarded request carries the secret of the primary, and the client's address, scheme and host. So the
+//! primary treats it as one of that client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,8 +32,9 @@ use crate::http::response::Response;
 
 /// The header with the secret of the primary.
 const PEER: HeaderName = HeaderName::from_static("wharfinger-peer");
-/// The header by which a replica checks that an address is that of the primary. A request has a random number, and its
-/// answer the HMAC of that by the secret. So no other server gets the secret or requests of clients.
+/// The header by which a replica checks that an address is that of the primary. A request has a random
+/// number, and its answer the HMAC of that by the secret. So no other server gets the secret or requests of
+/// clients.
 pub(crate) const PROOF: HeaderName = HeaderName::from_static("wharfinger-peer-proof");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
@@ -229,8 +230,8 @@ impl Forwarder {
         self.may_read.load(Ordering::Acquire)
     }
 
-    /// Whether this server may try to answer the request. Passwords are for the primary, whose rate limit on sign-ins
-    /// sees all of them.
+    /// Whether this server may try to answer the request. Passwords are for the primary, whose rate limit on
+    /// sign-ins sees all of them.
     pub(crate) fn may_answer(&self, endpoint: &Endpoint, head: &Head) -> bool {
         if endpoint.is_of_server() {
             return true;

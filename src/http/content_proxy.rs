@@ -1,6 +1,7 @@
 //! The interface to a proxy that serves content (manifests, blobs, tags) in place of this server's own store.
 //!
-//! `http` knows this trait only. The gateway implements it, and `serve` puts it into [`App`](super::app::App).
+//! `http` knows this trait only. The gateway implements it, and `serve` puts it into
+//! [`App`](super::app::App).
 
 use bytes::Bytes;
 use futures_core::future::BoxFuture;
@@ -31,8 +32,8 @@ pub(crate) trait ContentProxy: Send + Sync {
         headers: &HeaderMap,
     ) -> Option<Response>;
 
-    /// Reads a document of a repository, by its path below `/v2/<repository>/`, if it exists and has at most `limit`
-    /// bytes. For pages; the caller has checked the right to pull.
+    /// Reads a document of a repository, by its path below `/v2/<repository>/`, if it exists and has at most
+    /// `limit` bytes. For pages; the caller has checked the right to pull.
     fn document<'a>(
         &'a self,
         repository: &'a RepositoryName,
@@ -41,8 +42,8 @@ pub(crate) trait ContentProxy: Send + Sync {
         limit: usize,
     ) -> BoxFuture<'a, Result<Option<(HeaderMap, Bytes)>, Error>>;
 
-    /// Whether the registry behind is known to serve a blob in any repository. `/auth` cannot guard such a registry,
-    /// because it sees neither uploads nor manifests.
+    /// Whether the registry behind is known to serve a blob in any repository. `/auth` cannot guard such a
+    /// registry, because it sees neither uploads nor manifests.
     fn shares_blobs(&self) -> bool;
 
     /// Checks that the registry behind answers.

@@ -14,8 +14,8 @@ use crate::http::response::Response;
 use crate::http::v2::mirrored;
 use crate::http::{api, auth, health, jwks, root, scrape, token, v1, v2, web};
 
-/// The pages that may read documents of pushers at the same time. Each holds some MiB for a moment. A gateway has no
-/// limit, because its pages wait for the upstream.
+/// The pages that may read documents of pushers at the same time. Each holds some MiB for a moment. A gateway
+/// has no limit, because its pages wait for the upstream.
 static PAGES_OF_CONTENT: Semaphore = Semaphore::const_new(8);
 
 /// Answers an authorized request. HEAD is answered like GET; the service drops the body.

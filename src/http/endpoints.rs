@@ -1,11 +1,11 @@
-//! The endpoint table: for each path its methods, and for each method the required right, the audit action, the handler
-//! and the OpenAPI operation. Other modules expand it: `extract::endpoint` (enum and parser), `dispatch` and
-//! `api::openapi`.
+//! The endpoint table: for each path its methods, and for each method the required right, the audit action,
+//! the handler and the OpenAPI operation. Other modules expand it: `extract::endpoint` (enum and parser),
+//! `dispatch` and `api::openapi`.
 //!
 //! The table is in parts by subject, and no other list names the endpoints.
 //!
-//! To add an endpoint, add its row to a part, its handler, its types in `crates/api`, and a test. A path with a repository
-//! needs a case in [`Endpoint::parse`](crate::http::extract::endpoint::Endpoint::parse) as well.
+//! To add an endpoint, add its row to a part, its handler, its types in `crates/api`, and a test. A path with
+//! a repository needs a case in [`Endpoint::parse`](crate::http::extract::endpoint::Endpoint::parse) as well.
 
 pub(crate) mod accounts;
 pub(crate) mod operation;
@@ -23,8 +23,8 @@ pub(crate) enum Requirement {
     Nothing,
     /// Valid credentials, or an anonymous token.
     Credentials,
-    /// No access check: the list shows the repositories that the caller may pull. A `closed` list asks for credentials,
-    /// because its clients send them only when asked.
+    /// No access check: the list shows the repositories that the caller may pull. A `closed` list asks for
+    /// credentials, because its clients send them only when asked.
     List { closed: bool },
     /// `registry::access::manage` checks each operation.
     Own,
@@ -84,12 +84,13 @@ pub(crate) struct Row {
     pub(crate) operations: &'static [Operation],
 }
 
-/// Passes the table to the macro `$callback`. Each part passes the rows of the parts before it, and its own, to the next
-/// one, and the last part to the callback.
+/// Passes the table to the macro `$callback`. Each part passes the rows of the parts before it, and its own,
+/// to the next one, and the last part to the callback.
 ///
-/// A row is `Variant [parts of the path] "metrics label" "path" Area { operations }`, an operation
-/// `METHODS: requirement, audit action => handler { OpenAPI summary and builder calls };`. The last operation has the
-/// strongest requirement: methods that the endpoint does not take need it too, so that a 405 reveals no repository.
+/// A row is `Variant [parts of the path] "metrics label" "path" Area { operations }`, an operation `METHODS:
+/// requirement, audit action => handler { OpenAPI summary and builder calls };`. The last operation has the
+/// strongest requirement: methods that the endpoint does not take need it too, so that a 405 reveals no
+/// repository.
 macro_rules! endpoints {
     ($callback:ident) => {
         $crate::http::endpoints::protocol::rows! { $callback }

@@ -437,8 +437,8 @@ impl Error {
     }
 }
 
-/// Returns status and code of an error of the cache. A client that uses this registry as a mirror goes on to its next
-/// endpoint after 404 and 503 at once, while 429 makes it try again here.
+/// Returns status and code of an error of the cache. A client that uses this registry as a mirror goes on to
+/// its next endpoint after 404 and 503 at once, while 429 makes it try again here.
 fn classify_mirror(error: &MirrorError, reach: Reach) -> (StatusCode, &'static str) {
     use MirrorError as E;
     let (status, code) = match (error, reach) {

@@ -5,8 +5,8 @@ use oci::{Digest, RepositoryName};
 use registry::ReceiveError;
 use upstream::{AccessError, BoxError, error_chain};
 
-/// Why a request could not be forwarded. Clients read the message. The cause is for the log, because it may name hosts
-/// of the operator.
+/// Why a request could not be forwarded. Clients read the message. The cause is for the log, because it may
+/// name hosts of the operator.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GatewayError {
     #[error(

@@ -16,8 +16,8 @@ pub(crate) async fn health(call: Call<'_>) -> Result<Response, Error> {
     Ok(response)
 }
 
-/// Readiness: asks the store, and the upstream of a gateway. A server that fails this should get no requests; a restart
-/// would not help.
+/// Readiness: asks the store, and the upstream of a gateway. A server that fails this should get no requests;
+/// a restart would not help.
 pub(crate) async fn ready(call: Call<'_>) -> Result<Response, Error> {
     let app = call.app;
     app.registry.ready().await.map_err(Error::NotReady)?;

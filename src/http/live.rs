@@ -1,7 +1,7 @@
 //! The state of a running server that a reload replaces: [`App`], and the limits on connections.
 //!
-//! Each request takes the present state, and keeps it to its end. So a reload cuts nothing, and connections that are
-//! open already get the new settings with their next request.
+//! Each request takes the present state, and keeps it to its end. So a reload cuts nothing, and connections
+//! that are open already get the new settings with their next request.
 
 use std::io;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! `/metrics`: counters, gauges and histograms for Prometheus.
 //!
-//! The listener of `metrics.listen` answers everyone who reaches it. The main port answers administrators, and only
-//! while it listens on a loopback address: a port for clients is no place for figures of the whole registry.
+//! The listener of `metrics.listen` answers everyone who reaches it. The main port answers administrators,
+//! and only while it listens on a loopback address: a port for clients is no place for figures of the whole
+//! registry.
 
 use std::fmt;
 use std::fs;

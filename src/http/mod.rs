@@ -1,4 +1,5 @@
-//! HTTP: a file per endpoint, below the directory of its API, and the layers between a connection and a handler.
+//! HTTP: a file per endpoint, below the directory of its API, and the layers between a connection and a
+//! handler.
 //!
 //! - [`server`]: listeners, TLS, connections, HTTP/1.1 and HTTP/2, idle timeouts, connection limits.
 //! - `service`: the pipeline that takes a request through the middleware to its handler.

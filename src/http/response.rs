@@ -63,8 +63,8 @@ pub(crate) fn digest_value(digest: &Digest) -> HeaderValue {
     HeaderValue::try_from(digest.to_string()).expect("a digest is visible ASCII")
 }
 
-/// Formats the received bytes of an upload, both ends inclusive. An empty upload is `0-0`, as in distribution: the
-/// header cannot express an empty range.
+/// Formats the received bytes of an upload, both ends inclusive. An empty upload is `0-0`, as in
+/// distribution: the header cannot express an empty range.
 pub(crate) fn upload_range(offset: u64) -> HeaderValue {
     HeaderValue::try_from(format!("0-{}", offset.saturating_sub(1))).expect("numbers are visible ASCII")
 }

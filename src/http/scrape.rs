@@ -1,4 +1,5 @@
-//! `/metrics` on the main port: for administrators, and for clients on this machine while there are no accounts.
+//! `/metrics` on the main port: for administrators, and for clients on this machine while there are no
+//! accounts.
 
 use crate::http::api::manage;
 use crate::http::call::Call;

@@ -64,8 +64,8 @@ struct Pipeline<'a> {
 
 /// A future for a response.
 ///
-/// Responses from memory are ready at once, without a task or a boxed future. All others are boxed once, so that a
-/// connection does not reserve the size of the largest handler.
+/// Responses from memory are ready at once, without a task or a boxed future. All others are boxed once, so
+/// that a connection does not reserve the size of the largest handler.
 #[allow(clippy::large_enum_variant, reason = "boxing the large variant costs what this enum saves")]
 pub(crate) enum Answer {
     Now(Option<Response>),
@@ -397,9 +397,9 @@ impl Pipeline<'_> {
         if endpoint.is_err() { redirect_to_clean_path(request, &app.links(client)) } else { None }
     }
 
-    /// Decides whether a request for a name without an upstream means the default one: the caller may not pull a
-    /// repository of this name here, or there is none. Both cases look the same, so that private names stay hidden.
-    /// Also returns the authorization, as far as it is known.
+    /// Decides whether a request for a name without an upstream means the default one: the caller may not
+    /// pull a repository of this name here, or there is none. Both cases look the same, so that private names
+    /// stay hidden. Also returns the authorization, as far as it is known.
     async fn means_default(
         &self,
         local: &Endpoint,
@@ -474,8 +474,8 @@ impl Pipeline<'_> {
         mirror.precedes_local(local_name, cached_name, item).await
     }
 
-    /// Authorizes a request, unless that is done, and calls its handler. Returns the client's identity too, if it is
-    /// known.
+    /// Authorizes a request, unless that is done, and calls its handler. Returns the client's identity too,
+    /// if it is known.
     async fn answer(
         &self,
         endpoint: &Result<Endpoint, PathError>,
@@ -584,7 +584,8 @@ impl Pipeline<'_> {
         let headers = response.headers_mut();
         if is_v2 {
             headers.insert(DOCKER_API_VERSION, API_VERSION);
-            // Pushers and upstreams choose the content and its type. A browser must not run it beside the pages.
+            // Pushers and upstreams choose the content and its type. A browser must not run it beside the
+            // pages.
             headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
             headers.insert(CONTENT_SECURITY_POLICY, SANDBOX);
         }
@@ -608,8 +609,9 @@ fn remove_body(response: &mut Response) {
     }
 }
 
-/// Redirects a read of a path with empty components to the clean path, as distribution does: some clients join URLs
-/// carelessly. Access control and handlers see the clean path only. `None` if the clean path is no endpoint.
+/// Redirects a read of a path with empty components to the clean path, as distribution does: some clients
+/// join URLs carelessly. Access control and handlers see the clean path only. `None` if the clean path is no
+/// endpoint.
 fn redirect_to_clean_path(request: &Request, links: &Links) -> Option<Response> {
     if request.method != Method::GET && !request.is_head() {
         return None;

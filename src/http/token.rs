@@ -1,9 +1,11 @@
-//! `/token`: the token server (distribution, "Token Authentication Specification" and "OAuth2 Token Authentication").
+//! `/token`: the token server (distribution, "Token Authentication Specification" and "OAuth2 Token
+//! Authentication").
 //!
 //! - GET takes Basic credentials, or none for an anonymous token, which pulls public images.
 //! - POST takes a form with a password or a refresh token. POST without a body is answered like GET.
 //!
-//! The token gets the requested scopes, as far as the account's rights go. The `account` of the query is ignored.
+//! The token gets the requested scopes, as far as the account's rights go. The `account` of the query is
+//! ignored.
 
 use std::borrow::Cow;
 
@@ -48,7 +50,8 @@ pub(crate) async fn get(call: Call<'_>) -> Result<Response, Error> {
     let Call { app, caller, request } = &call;
     let query = request.query();
     check_service(app, query)?;
-    // Docker stores a refresh token instead of the password. Its search needs the password, and would be anonymous.
+    // Docker stores a refresh token instead of the password. Its search needs the password, and would be
+    // anonymous.
     let is_engine = query.get("client_id").as_deref() == Some("docker");
     let offline = query.get("offline_token").as_deref() == Some("true") && !is_engine;
     let scopes = scopes(app, &request.headers, query);
@@ -147,8 +150,8 @@ fn not_signed_in(app: &App, base: Option<&str>, error: SignInError) -> Box<Rejec
 
 /// Parses all `scope` parameters. Each may have several scopes.
 ///
-/// Clients derive the scope from the name that they pull, and ignore that of the challenge. So a name that may mean
-/// cached content of an upstream stands for the cached repository too.
+/// Clients derive the scope from the name that they pull, and ignore that of the challenge. So a name that
+/// may mean cached content of an upstream stands for the cached repository too.
 fn scopes(app: &App, headers: &HeaderMap, query: Query<'_>) -> Vec<ScopeRequest> {
     let values: Vec<Cow<'_, str>> = query.all("scope").collect();
     let mut scopes = ScopeRequest::parse_all(values.iter().map(|value| &**value));

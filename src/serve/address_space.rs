@@ -2,8 +2,8 @@
 
 use rustix::process::{Resource, getrlimit};
 
-/// With this limit, three pulls of one blob of 1.5 GB and eight pushes of 60 MB at once succeeded. With 200 MB
-/// (`prlimit --as=200000000 wharfinger serve`), an idle server failed at its start in some runs.
+/// With this limit, three pulls of one blob of 1.5 GB and eight pushes of 60 MB at once succeeded. With 200
+/// MB (`prlimit --as=200000000 wharfinger serve`), an idle server failed at its start in some runs.
 const ENOUGH: u64 = 1 << 30;
 
 /// Warns of a small limit. Call it before the database is opened, which fails with "out of memory".

@@ -1,8 +1,9 @@
 //! Several servers of one registry: which of them is the primary, and what happens when it changes.
 //!
-//! A server starts as the primary if there is none, and as a replica otherwise. A replica looks for the primary each
-//! second. When there is none, it becomes the primary: the process makes a new server of the same sockets, while the old
-//! one ends its requests. A primary that another server has replaced becomes a replica in the same way.
+//! A server starts as the primary if there is none, and as a replica otherwise. A replica looks for the
+//! primary each second. When there is none, it becomes the primary: the process makes a new server of the
+//! same sockets, while the old one ends its requests. A primary that another server has replaced becomes a
+//! replica in the same way.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,8 +27,8 @@ use crate::tls::pair;
 
 /// The interval between two looks at the primary.
 const LOOK: Duration = Duration::from_secs(1);
-/// The time without a renewal of the lease of the bucket after which a primary counts as suspended. It renews each 5 to
-/// 10 seconds.
+/// The time without a renewal of the lease of the bucket after which a primary counts as suspended. It renews
+/// each 5 to 10 seconds.
 const SUSPENDED: Duration = Duration::from_secs(30);
 /// The number of failed checks of an address after which the log says so.
 const REPORTED: u32 = 5;

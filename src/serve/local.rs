@@ -1,5 +1,5 @@
-//! The server of a data directory, as commands reach it: the running server through its control socket, or else
-//! a server inside this process.
+//! The server of a data directory, as commands reach it: the running server through its control socket, or
+//! else a server inside this process.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,8 +54,8 @@ pub struct LocalServer {
 }
 
 impl LocalServer {
-    /// Reaches the server of the configured data directory. `create` makes a directory that does not exist; without
-    /// it, a mistyped path is an error instead of an empty registry. Clients are made by `builder`.
+    /// Reaches the server of the configured data directory. `create` makes a directory that does not exist;
+    /// without it, a mistyped path is an error instead of an empty registry. Clients are made by `builder`.
     ///
     /// # Errors
     /// [`LocalError`].

@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-/// Creates an unfinished file that only its owner reads, and locks it until it is closed, so that [`remove_abandoned`]
-/// leaves it alone.
+/// Creates an unfinished file that only its owner reads, and locks it until it is closed, so that
+/// [`remove_abandoned`] leaves it alone.
 ///
 /// # Errors
 /// [`io::ErrorKind::ResourceBusy`] if another process writes it, and those of the system.

@@ -1,4 +1,5 @@
-//! A running server with its tasks: signals, scheduled backups, and the change to another role among several servers.
+//! A running server with its tasks: signals, scheduled backups, and the change to another role among several
+//! servers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,8 +75,8 @@ impl Running {
         })
     }
 
-    /// Serves until a signal stops the server: then `None`. When the role changes, opens the server of the next role
-    /// while this one goes on.
+    /// Serves until a signal stops the server: then `None`. When the role changes, opens the server of the
+    /// next role while this one goes on.
     pub(super) async fn next(
         &mut self,
         front: Front,

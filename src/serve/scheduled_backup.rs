@@ -111,7 +111,8 @@ fn check_device(directory: &Path, device: &mut Option<u64>) -> Result<(), StoreE
     )))
 }
 
-/// Removes the unfinished backups of killed processes: those of the schedule, and those of `wharfinger backup DIR`.
+/// Removes the unfinished backups of killed processes: those of the schedule, and those of `wharfinger backup
+/// DIR`.
 pub fn remove_unfinished(directory: &Path) {
     for path in files(directory) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();

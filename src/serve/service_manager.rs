@@ -24,8 +24,8 @@ pub(super) fn stopping(status: &str) {
     notify(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
-/// Keeps the watchdog of the service manager quiet, if it watches this process. A runtime that no longer runs tasks
-/// does not, and is restarted.
+/// Keeps the watchdog of the service manager quiet, if it watches this process. A runtime that no longer runs
+/// tasks does not, and is restarted.
 pub(super) async fn watch() {
     let Some(limit) = sd_notify::watchdog_enabled() else { return };
     let mut ticks = tokio::time::interval(limit / 2);

@@ -27,8 +27,8 @@ impl Signals {
         })
     }
 
-    /// Handles signals for ever. The first SIGTERM or SIGINT stops gracefully. Each further one stops at once and
-    /// notifies `hurry`.
+    /// Handles signals for ever. The first SIGTERM or SIGINT stops gracefully. Each further one stops at once
+    /// and notifies `hurry`.
     pub(super) async fn handle(
         mut self,
         stop: Stop,
@@ -71,8 +71,8 @@ impl Signals {
         }
     }
 
-    /// Reloads, and answers the request for it. Returns `false` if the server has to stop, which a slow reload must not
-    /// delay.
+    /// Reloads, and answers the request for it. Returns `false` if the server has to stop, which a slow
+    /// reload must not delay.
     async fn run(
         &mut self,
         reload: &mut Reload,

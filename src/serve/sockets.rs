@@ -1,7 +1,7 @@
 //! Socket activation: listeners that the service manager has opened (`LISTEN_FDS`, sd_listen_fds(3)).
 //!
-//! The service manager keeps them open. So it can bind port 443 for a server without privileges, and connections wait
-//! during a restart instead of being refused.
+//! The service manager keeps them open. So it can bind port 443 for a server without privileges, and
+//! connections wait during a restart instead of being refused.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

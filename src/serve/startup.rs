@@ -198,7 +198,8 @@ impl<'c> Startup<'c> {
         Ok(Gateway::new(registry.clone(), &key, self.config)?)
     }
 
-    /// Creates the first administrator, and refuses to serve without accounts unless the configuration allows it.
+    /// Creates the first administrator, and refuses to serve without accounts unless the configuration allows
+    /// it.
     async fn prepare_accounts(&self, accounts: &Accounts) -> Result<(), ServeError> {
         if let Some(FirstAdministrator { name, password }) = self.administrator
             && accounts.ensure_administrator(name, password).await?
@@ -230,7 +231,8 @@ pub fn refused(config: &Config, first: Option<&FirstAdministrator>) -> Option<Co
     }
 }
 
-/// Finishes a move of the registry that a crash has interrupted after its last step: the accounts may be in the new place.
+/// Finishes a move of the registry that a crash has interrupted after its last step: the accounts may be in
+/// the new place.
 ///
 /// # Errors
 /// [`StoreError`] if the records cannot be written.
@@ -238,7 +240,8 @@ pub fn finish_move(config: &Config) -> Result<(), StoreError> {
     Directory::finish_relocation_at(&config.data)
 }
 
-/// Whether a start may restore accounts from a bucket into an empty directory. They are looked for again afterwards.
+/// Whether a start may restore accounts from a bucket into an empty directory. They are looked for again
+/// afterwards.
 fn may_restore(config: &Config) -> bool {
     config.blobs.ship_metadata.is_some() && config.blobs.url.is_some()
 }
@@ -261,8 +264,9 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Whether a server with this configuration has accounts, read without opening the registry. An unreadable file counts
-/// as none. A server of PostgreSQL that does not answer counts as having some, because opening it reports why.
+/// Whether a server with this configuration has accounts, read without opening the registry. An unreadable
+/// file counts as none. A server of PostgreSQL that does not answer counts as having some, because opening it
+/// reports why.
 fn has_accounts(config: &Config) -> bool {
     config.auth.htpasswd.is_some() || config.auth.forward.is_some() || {
         if let Ok(Some(database)) = database(config) {

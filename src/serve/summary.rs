@@ -14,8 +14,8 @@ use crate::http::server::Server;
 use crate::tls::trust::{self, Trust};
 use crate::tls::{self, Acceptor};
 
-/// The log line of a start. It shows a wrong data directory or a registry without accounts. The greeting lacks it, because
-/// a terminal and the journal of systemd show both outputs.
+/// The log line of a start. It shows a wrong data directory or a registry without accounts. The greeting
+/// lacks it, because a terminal and the journal of systemd show both outputs.
 pub(super) struct Summary {
     data: PathBuf,
     blobs: String,

@@ -1,4 +1,5 @@
-//! TLS handshakes of accepted connections, with a timeout, and a limit on concurrent ones in all and for a network.
+//! TLS handshakes of accepted connections, with a timeout, and a limit on concurrent ones in all and for a
+//! network.
 
 use registry::WarnLimit;
 use std::collections::HashMap;
@@ -90,8 +91,8 @@ impl Drop for Counted {
 }
 
 impl Acceptor {
-    /// Opens the certificate of the configuration; `None` without TLS. Certificates that the server creates or orders
-    /// are in [`super::DIRECTORY`] below `directory`.
+    /// Opens the certificate of the configuration; `None` without TLS. Certificates that the server creates
+    /// or orders are in [`super::DIRECTORY`] below `directory`.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -99,8 +100,8 @@ impl Acceptor {
         let Some(store) = CertificateStore::open(config, &directory.join(super::DIRECTORY))? else {
             return Ok(None);
         };
-        // A handshake takes about 20 KiB of memory. The limit of a quarter of all connections keeps slow handshakes
-        // from displacing established connections.
+        // A handshake takes about 20 KiB of memory. The limit of a quarter of all connections keeps slow
+        // handshakes from displacing established connections.
         let handshakes = (config.limits.connections / 4).clamp(16, Semaphore::MAX_PERMITS);
         Ok(Some(Self {
             store: Arc::new(store),
@@ -117,7 +118,8 @@ impl Acceptor {
         self.store.origin()
     }
 
-    /// The time at which the certificate in use expires, in seconds since 1970; `None` without a certificate yet.
+    /// The time at which the certificate in use expires, in seconds since 1970; `None` without a certificate
+    /// yet.
     #[must_use]
     pub fn expiry(&self) -> Option<i64> {
         self.store.expiry()
@@ -138,15 +140,15 @@ impl Acceptor {
         tokio::task::spawn_blocking(move || store.reload()).await.unwrap_or(Ok(()))
     }
 
-    /// The response to `/.well-known/acme-challenge/TOKEN` in plain HTTP (HTTP-01, RFC 8555 section 8.3); `None` for an
-    /// unknown token.
+    /// The response to `/.well-known/acme-challenge/TOKEN` in plain HTTP (HTTP-01, RFC 8555 section 8.3);
+    /// `None` for an unknown token.
     #[must_use]
     pub fn challenge_text(&self, token: &str) -> Option<String> {
         self.store.challenge_text(token)
     }
 
-    /// Performs the handshake with a client; `None` if it fails, which is logged. `is_proxy` exempts a trusted proxy from
-    /// the network's limit.
+    /// Performs the handshake with a client; `None` if it fails, which is logged. `is_proxy` exempts a
+    /// trusted proxy from the network's limit.
     pub async fn accept(&self, stream: TcpStream, client: IpAddr, is_proxy: bool) -> Option<Stream> {
         let counted = self.networks.enter(client);
         if counted.is_none() && !is_proxy {

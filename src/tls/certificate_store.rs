@@ -165,8 +165,8 @@ impl CertificateStore {
         }
     }
 
-    /// Logs why clients reject a certificate, now or soon. Certificates of an authority are renewed in time and are
-    /// skipped.
+    /// Logs why clients reject a certificate, now or soon. Certificates of an authority are renewed in time
+    /// and are skipped.
     fn log_warnings(&self, pair: &Pair) {
         if matches!(self.maintainer, Maintainer::Acme(_)) {
             return;
@@ -194,7 +194,8 @@ impl CertificateStore {
         loop {
             tokio::time::sleep(POLL_INTERVAL).await;
             let stamp = files.stamp();
-            // Debounce: certificate and key are two files, and a reload between their writes would see a mismatch.
+            // Debounce: certificate and key are two files, and a reload between their writes would see a
+            // mismatch.
             let is_stable = stamp == seen;
             seen = stamp;
             if last_warning.elapsed() >= DAY {
@@ -270,8 +271,8 @@ impl TlsOptions {
     }
 }
 
-/// Refuses handshakes with an alert as long as there is no certificate. An untrusted placeholder would teach users to
-/// disable verification.
+/// Refuses handshakes with an alert as long as there is no certificate. An untrusted placeholder would teach
+/// users to disable verification.
 #[derive(Debug)]
 struct NoCertificate;
 
@@ -300,7 +301,8 @@ struct Files {
     key: PathBuf,
 }
 
-/// Device, inode, modification time and size of both files: differs after a write, a rename and a changed symlink.
+/// Device, inode, modification time and size of both files: differs after a write, a rename and a changed
+/// symlink.
 type Stamp = [Option<(u64, u64, i64, i64, u64)>; 2];
 
 impl Files {

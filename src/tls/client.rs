@@ -1,7 +1,7 @@
 //! TLS client: verifies the certificates of other servers, for the commands and the gateway.
 //!
-//! A certificate that is itself in the trust store is accepted for its hosts, as by OpenSSL and Go. By itself, rustls
-//! rejects a CA certificate, and `openssl req -x509` creates only such ones.
+//! A certificate that is itself in the trust store is accepted for its hosts, as by OpenSSL and Go. By
+//! itself, rustls rejects a CA certificate, and `openssl req -x509` creates only such ones.
 
 use std::sync::Arc;
 

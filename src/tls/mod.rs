@@ -2,8 +2,8 @@
 //!
 //! - `acceptor` performs handshakes. `certificate_store` holds the current certificate and replaces it.
 //! - [`pair`] reads a certificate with its key from files, [`certificate`] parses X.509.
-//! - [`self_signed`] creates a certificate, [`trust`] prints how clients come to trust it; [`acme`] orders one from an
-//!   authority.
+//! - [`self_signed`] creates a certificate, [`trust`] prints how clients come to trust it; [`acme`] orders
+//!   one from an authority.
 //! - [`client`] verifies the certificates of other servers.
 
 mod acceptor;

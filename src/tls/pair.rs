@@ -43,7 +43,8 @@ pub enum PairError {
 }
 
 impl Pair {
-    /// Reads the chain, own certificate first, and the key in PKCS#8, PKCS#1 or SEC1. Both may be in one file.
+    /// Reads the chain, own certificate first, and the key in PKCS#8, PKCS#1 or SEC1. Both may be in one
+    /// file.
     ///
     /// # Errors
     /// [`PairError`].
@@ -62,8 +63,8 @@ impl Pair {
             .map_err(|error| PairError::Key { path: key.to_owned(), reason: error.to_string() })?;
         let public = certificate::public_key(&der[0])
             .map_err(|source| PairError::Certificate { path: certificate.to_owned(), source })?;
-        // rustls does not compare the key with an X.509 version 1 certificate, which openssl creates if no extension is
-        // requested.
+        // rustls does not compare the key with an X.509 version 1 certificate, which openssl creates if no
+        // extension is requested.
         if signing.public_key().is_none_or(|signing| signing.as_ref() != public) {
             return Err(PairError::Mismatch { certificate: certificate.to_owned(), key: key.to_owned() });
         }

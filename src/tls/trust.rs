@@ -52,8 +52,8 @@ impl Trust<'_> {
     }
 }
 
-/// The registry's host and port as in image names. The default port is omitted if a dot makes clear that it is a host.
-/// Clients name the directories of their trust stores like this.
+/// The registry's host and port as in image names. The default port is omitted if a dot makes clear that it
+/// is a host. Clients name the directories of their trust stores like this.
 #[must_use]
 pub fn registry(host: &Host, port: u16) -> String {
     match host {

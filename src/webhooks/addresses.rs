@@ -1,7 +1,7 @@
 //! Address rules against SSRF: a webhook must not reach services of this machine or of private networks.
 //!
-//! The rules apply to the addresses that a name resolves to when the connection is made, so that a name whose addresses
-//! change cannot get around them.
+//! The rules apply to the addresses that a name resolves to when the connection is made, so that a name whose
+//! addresses change cannot get around them.
 
 use std::error::Error;
 use std::net::IpAddr;

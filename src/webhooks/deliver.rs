@@ -1,7 +1,8 @@
 //! The delivery task: enqueues the deliveries of new events, and runs a sender for each webhook.
 //!
-//! Deliveries of one repository are sent in their order. A refused delivery holds back its repository; a receiver that is
-//! unwell holds back its webhook. Both wait with exponential backoff and jitter. No sender waits for another.
+//! Deliveries of one repository are sent in their order. A refused delivery holds back its repository; a
+//! receiver that is unwell holds back its webhook. Both wait with exponential backoff and jitter. No sender
+//! waits for another.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -292,8 +293,8 @@ impl Sender {
     }
 }
 
-/// The delay before the next attempt: it doubles, and half of it is random, so that receivers are not called all at
-/// once.
+/// The delay before the next attempt: it doubles, and half of it is random, so that receivers are not called
+/// all at once.
 fn delay(attempts: u32) -> Duration {
     let longest = longest_delay(attempts);
     let mut random = [0; 4];
@@ -314,7 +315,8 @@ mod tests {
     use super::super::ATTEMPTS;
     use super::*;
 
-    /// A delivery whose receiver is away for an hour is not parked, and arrives within ten minutes of its return.
+    /// A delivery whose receiver is away for an hour is not parked, and arrives within ten minutes of its
+    /// return.
     #[test]
     fn attempts_outlast_an_hour() {
         let shortest: Duration = (1..ATTEMPTS).map(|attempts| longest_delay(attempts) / 2).sum();

@@ -91,7 +91,8 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// Whether deliveries can go on with the other one. Webhooks of owners differ in what is compared here alone.
+    /// Whether deliveries can go on with the other one. Webhooks of owners differ in what is compared here
+    /// alone.
     fn is_same(self: &Arc<Self>, other: &Arc<Self>) -> bool {
         self.webhook == other.webhook && (!self.webhook.is_configured || Arc::ptr_eq(self, other))
     }
@@ -259,8 +260,8 @@ fn receiver(table: &WebhookTable) -> Result<Arc<Receiver>, WebhookError> {
     }))
 }
 
-/// Makes a client that follows no redirects and uses no proxy, which would connect in its place. A machine without
-/// certificates of its own gets one too, and only HTTPS fails there.
+/// Makes a client that follows no redirects and uses no proxy, which would connect in its place. A machine
+/// without certificates of its own gets one too, and only HTTPS fails there.
 fn client(
     allow_private: bool,
     certificates: Option<&[u8]>,

@@ -1,8 +1,8 @@
-//! The pages in Chromium, by playwright-core: both languages, light and dark, the size of a phone, the keyboard alone,
-//! and without scripts. `walk.cjs` says what it checks.
+//! The pages in Chromium, by playwright-core: both languages, light and dark, the size of a phone, the
+//! keyboard alone, and without scripts. `walk.cjs` says what it checks.
 //!
-//! `WHARFINGER_SCREENSHOTS=docs/images` writes the screenshots of the documentation. `docker_registry_ui` needs a copy of
-//! that program, which no package registry has:
+//! `WHARFINGER_SCREENSHOTS=docs/images` writes the screenshots of the documentation. `docker_registry_ui`
+//! needs a copy of that program, which no package registry has:
 //!
 //! ```text
 //! git clone --branch 2.6.0 --depth 1 https://github.com/Joxit/docker-registry-ui /tmp/ui

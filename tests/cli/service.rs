@@ -135,7 +135,8 @@ fn get(address: &str, path: &str) -> std::io::Result<u16> {
     status.ok_or_else(|| std::io::Error::other(format!("no status line: {line:?}")))
 }
 
-/// In a network of its own, because clients on a loopback address are not warned of. Each mistake is made ten times.
+/// In a network of its own, because clients on a loopback address are not warned of. Each mistake is made ten
+/// times.
 const MISTAKES: &str = r#"
 busybox ip link set lo up
 busybox ip address add 198.51.100.7/32 dev lo

@@ -13,7 +13,8 @@ fn settings(user: &Terminal, prefix: &str) -> String {
     AZURITE.prefix(prefix).settings(&user.path(""))
 }
 
-/// crane and skopeo push, copy and pull images, one of which is collected. Then the registry is killed and started again.
+/// crane and skopeo push, copy and pull images, one of which is collected. Then the registry is killed and
+/// started again.
 #[test]
 fn images_in_azure_outlive_a_kill() {
     let (data, user) = (TempDir::new().expect("a temporary directory"), Terminal::open());

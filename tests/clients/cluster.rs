@@ -1,5 +1,5 @@
-//! Several servers of one registry, with PostgreSQL and a bucket: docker, crane, skopeo and curl through nginx and
-//! directly, while servers end and the database restarts.
+//! Several servers of one registry, with PostgreSQL and a bucket: docker, crane, skopeo and curl through
+//! nginx and directly, while servers end and the database restarts.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -498,8 +498,8 @@ fn stopped_primary_is_replaced_at_once() {
     assert!(refused.contains("replica"), "{refused}");
 }
 
-/// A load balancer sends requests as soon as a server takes connections, and a replica opens anew whenever it did not
-/// become the primary.
+/// A load balancer sends requests as soon as a server takes connections, and a replica opens anew whenever it
+/// did not become the primary.
 #[test]
 fn replica_answers_pulls_from_its_first_request() {
     let mut cluster = Cluster::start("cluster_first_pull", "");

@@ -1,4 +1,5 @@
-//! Garbage collection beside distribution's own: what is left here is complete there, and nothing is left to collect.
+//! Garbage collection beside distribution's own: what is left here is complete there, and nothing is left to
+//! collect.
 
 use std::fs;
 use std::path::{Path, PathBuf};

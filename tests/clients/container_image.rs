@@ -50,8 +50,8 @@ impl Volume {
     }
 }
 
-/// Starts a container of the image on the volume, with the line of a `registry:2`. The engine has no network of its own,
-/// so the host's one replaces `-p 5000:5000`.
+/// Starts a container of the image on the volume, with the line of a `registry:2`. The engine has no network
+/// of its own, so the host's one replaces `-p 5000:5000`.
 fn run_line(image: &str, address: &str, volume: &Path, name: &str, more: &str) -> String {
     format!(
         "docker run -d --name {name} --network host -e WHARFINGER_LISTEN={address} \

@@ -59,8 +59,9 @@ test ! -e /var/lib/wharfinger
 echo all done
 "#;
 
-/// Boots systemd on this machine's files, with changes in memory. It is process 1 of its own namespaces, starts the script
-/// `walk` alone, and ends with it. The kernel's settings are read-only, because the namespaces share them.
+/// Boots systemd on this machine's files, with changes in memory. It is process 1 of its own namespaces,
+/// starts the script `walk` alone, and ends with it. The kernel's settings are read-only, because the
+/// namespaces share them.
 const BOOT: &str = r#"
 mount -t tmpfs tmpfs "$SCRATCH"
 mkdir "$SCRATCH/new" "$SCRATCH/work" "$SCRATCH/root"

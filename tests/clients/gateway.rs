@@ -1,4 +1,5 @@
-//! `wharfinger gateway` before unmodified registries without accounts: Debian's docker-registry and distribution 3.
+//! `wharfinger gateway` before unmodified registries without accounts: Debian's docker-registry and
+//! distribution 3.
 
 use crate::harness::{Distribution, Engine, Gateway, Image, PASSWORD, Page, Server, Terminal};
 

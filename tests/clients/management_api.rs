@@ -1,5 +1,6 @@
-//! Public tools on the description of the management API: openapi-spec-validator checks it, openapi-typescript
-//! generates a client from it, the compiler checks a program with this client, and the program runs.
+//! Public tools on the description of the management API: openapi-spec-validator checks it,
+//! openapi-typescript generates a client from it, the compiler checks a program with this client, and the
+//! program runs.
 
 use std::fs;
 

@@ -286,8 +286,8 @@ fn open_network_pulls_with_credentials_of_others() {
     user.fails(&format!("crane push app {}", cache.at("docker.io/library/other:1")));
 }
 
-/// Starts nginx before a registry, with HTTPS for clients that have a certificate. Returns it with the settings of an
-/// upstream that has one. The files are in the current directory of `user`.
+/// Starts nginx before a registry, with HTTPS for clients that have a certificate. Returns it with the
+/// settings of an upstream that has one. The files are in the current directory of `user`.
 fn behind_client_certificates(user: &Terminal, upstream: &Distribution) -> (Nginx, String) {
     user.run(
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem \

@@ -1,4 +1,5 @@
-//! The last pull that `ls` and `inspect` show, and that retention uses, when the engine has the image already.
+//! The last pull that `ls` and `inspect` show, and that retention uses, when the engine has the image
+//! already.
 //!
 //! docker and containerd then ask for the tag by HEAD, and send no GET.
 
@@ -6,7 +7,8 @@ use serde_json::Value;
 
 use crate::harness::{Containerd, Engine, Image, Index, Server, Terminal};
 
-/// Pulls of the last 10 s protect a tag. The push counts as well, so that a tag that nobody pulls goes 10 s later.
+/// Pulls of the last 10 s protect a tag. The push counts as well, so that a tag that nobody pulls goes 10 s
+/// later.
 const RULES: &str = r#"
 retention_minimum_age = "0s"
 
@@ -30,7 +32,8 @@ fn pulled_at(entry: &Value) -> u64 {
     entry["pulled_at"].as_u64().unwrap_or_else(|| panic!("a time of the last pull in {entry}"))
 }
 
-/// Repeats a pull of an image that the engine has until its last pull is a later one. Returns the entry of the tag.
+/// Repeats a pull of an image that the engine has until its last pull is a later one. Returns the entry of
+/// the tag.
 fn repeats(user: &Terminal, registry: &Server, repository: &str, pull: &str) -> Value {
     let first = tag(registry, repository, "1");
     for _ in 0..ATTEMPTS {

@@ -1,5 +1,5 @@
-//! Ways between the places of a registry: `wharfinger move` between a directory and S3 with PostgreSQL, and the adoption
-//! of what distribution has written.
+//! Ways between the places of a registry: `wharfinger move` between a directory and S3 with PostgreSQL, and
+//! the adoption of what distribution has written.
 
 use std::collections::BTreeMap;
 use std::fs;

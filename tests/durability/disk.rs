@@ -1,9 +1,10 @@
-//! A disk that fails: ext4 in an image file. A power failure loses all writes that were not synced, and an aborted
-//! journal makes the file system read-only, as a broken disk does.
+//! A disk that fails: ext4 in an image file. A power failure loses all writes that were not synced, and an
+//! aborted journal makes the file system read-only, as a broken disk does.
 //!
-//! The kernel keeps unsynced writes of ext4 in memory and does not write them to the image before a sync, a commit of
-//! its journal or a flush by age. The periods of the latter two are longer than a test. A shutdown of the file system
-//! drops these writes at one moment, as a power failure does. A copy of the image would not be of one moment.
+//! The kernel keeps unsynced writes of ext4 in memory and does not write them to the image before a sync, a
+//! commit of its journal or a flush by age. The periods of the latter two are longer than a test. A shutdown
+//! of the file system drops these writes at one moment, as a power failure does. A copy of the image would
+//! not be of one moment.
 
 use std::fs;
 use std::os::fd::AsRawFd as _;

@@ -1,4 +1,5 @@
-//! A push across a restart: the blobs that the registry has promised by HEAD are kept until the manifest arrives.
+//! A push across a restart: the blobs that the registry has promised by HEAD are kept until the manifest
+//! arrives.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -51,8 +51,8 @@ fn push_is_answered_after_every_sync() {
     }
 }
 
-/// A process may be killed after it wrote links and before it synced them. The next one acknowledges these changes, so it
-/// must sync the links, although it finds them right.
+/// A process may be killed after it wrote links and before it synced them. The next one acknowledges these
+/// changes, so it must sync the links, although it finds them right.
 #[tokio::test]
 async fn start_syncs_links_of_a_killed_process() {
     let scratch = TempDir::new().unwrap();

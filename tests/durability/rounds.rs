@@ -1,7 +1,8 @@
-//! Rounds of work and a kill: clients work until the server is gone, and then every state must be one that they know.
+//! Rounds of work and a kill: clients work until the server is gone, and then every state must be one that
+//! they know.
 //!
-//! Each client owns a repository, so that its model is exact. After an operation without an answer, both states are right,
-//! and the next look decides.
+//! Each client owns a repository, so that its model is exact. After an operation without an answer, both
+//! states are right, and the next look decides.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -64,7 +65,8 @@ impl<W: Worker> Workers<W> {
                 loop {
                     match worker.step(&http, &url).await {
                         Ok(()) => _ = steps.fetch_add(1, Ordering::Relaxed),
-                        // A request to a server that was killed has once waited for ever, without a connection.
+                        // A request to a server that was killed has once waited for ever, without a
+                        // connection.
                         Err(gone) if gone.is_timeout() && !is_killed.load(Ordering::Acquire) => {
                             panic!("{gone:?}")
                         }
@@ -101,8 +103,8 @@ impl<W> Running<W> {
         self.tasks.iter().any(JoinHandle::is_finished)
     }
 
-    /// Waits until each client has ended the operation that it is in. A request that the server does not answer fails by
-    /// its timeout.
+    /// Waits until each client has ended the operation that it is in. A request that the server does not
+    /// answer fails by its timeout.
     pub(crate) fn wait_for_each(&self) {
         for steps in &self.steps {
             let before = steps.load(Ordering::Relaxed);

@@ -1,6 +1,6 @@
-//! Soak: clients push, mount and delete while garbage is collected every few seconds, with kills. After each round every
-//! tag is pulled down to its last blob. In the end the disk holds what is reachable and nothing else.
-//! All repositories share layers, so that mounts, deletions and collections meet.
+//! Soak: clients push, mount and delete while garbage is collected every few seconds, with kills. After each
+//! round every tag is pulled down to its last blob. In the end the disk holds what is reachable and nothing
+//! else. All repositories share layers, so that mounts, deletions and collections meet.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -136,7 +136,8 @@ fn index(seed: u64) -> (Built, Vec<Built>) {
     (Built::new(OCI_INDEX, document, Vec::new()), children)
 }
 
-/// Signatures of an index: a referrer, and one for a tag that is derived from the digest, as older clients push it.
+/// Signatures of an index: a referrer, and one for a tag that is derived from the digest, as older clients
+/// push it.
 fn signatures(of: &Built) -> [Built; 2] {
     [Some(of.descriptor()), None].map(|subject| {
         let config = b"{}".to_vec();

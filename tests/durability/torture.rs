@@ -1,8 +1,9 @@
 //! Faults and kills while clients push, delete and collect: every acknowledged operation is kept.
 //!
-//! A library that is loaded with LD_PRELOAD (`faults.c`) lets writes, syncs and renames below the data directory fail at
-//! random, and moves the clock. Each round ends with a kill: of the process alone, in a power failure that loses all
-//! unsynced writes, on a file system that has become read-only, or after jumps of the clock.
+//! A library that is loaded with LD_PRELOAD (`faults.c`) lets writes, syncs and renames below the data
+//! directory fail at random, and moves the clock. Each round ends with a kill: of the process alone, in a
+//! power failure that loses all unsynced writes, on a file system that has become read-only, or after jumps
+//! of the clock.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -144,8 +145,8 @@ impl Worker {
         Ok(status == StatusCode::CREATED)
     }
 
-    /// Pulls a tag down to its layer, and compares it with the possible states. Returns the state, if the pull
-    /// succeeds. `strictly` means that it must.
+    /// Pulls a tag down to its layer, and compares it with the possible states. Returns the state, if the
+    /// pull succeeds. `strictly` means that it must.
     async fn look(
         &self,
         http: &Client,

@@ -1,5 +1,5 @@
-//! kill -9 between the commit of a push and the delivery of its event: no event is lost, and those of a repository
-//! arrive in order.
+//! kill -9 between the commit of a push and the delivery of its event: no event is lost, and those of a
+//! repository arrive in order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,8 +22,8 @@ const PUSHERS: u64 = 4;
 /// The identity of a push: repository and digest.
 type Push = (String, String);
 
-/// Returns the pushes that arrived, and checks the order of each repository. A delivery that was under way at a kill
-/// arrives again, with the same id.
+/// Returns the pushes that arrived, and checks the order of each repository. A delivery that was under way at
+/// a kill arrives again, with the same id.
 fn arrived(receiver: &Receiver) -> BTreeSet<Push> {
     let (mut pushes, mut last): (BTreeSet<Push>, BTreeMap<String, i64>) = Default::default();
     let mut by_id: BTreeMap<i64, Push> = BTreeMap::new();

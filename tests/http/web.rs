@@ -1,5 +1,5 @@
-//! Pages for browsers: content, sessions, forms, headers. `access::matrix` walks their rights, and `tests/browser` uses
-//! them in a browser.
+//! Pages for browsers: content, sessions, forms, headers. `access::matrix` walks their rights, and
+//! `tests/browser` uses them in a browser.
 
 mod admin;
 mod audit;

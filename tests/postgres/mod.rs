@@ -9,8 +9,9 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// `postgres` for the server of the process, or the URL of a database for which the role of the tests may create schemas,
-/// such as `postgres://postgres@127.0.0.1/postgres`. If it is set, tests that can use any database use this one.
+/// `postgres` for the server of the process, or the URL of a database for which the role of the tests may
+/// create schemas, such as `postgres://postgres@127.0.0.1/postgres`. If it is set, tests that can use any
+/// database use this one.
 const VARIABLE: &str = "WHARFINGER_TEST_METADATA";
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -26,8 +27,8 @@ openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out s
 /// The server of this process. It ends with it.
 pub(crate) static SERVER: LazyLock<Server> = LazyLock::new(|| Server::start(unused_port()));
 
-/// The URL of the database with the schema of a directory, if the tests are to use PostgreSQL. Each directory has a schema
-/// of its own.
+/// The URL of the database with the schema of a directory, if the tests are to use PostgreSQL. Each directory
+/// has a schema of its own.
 pub(crate) fn chosen(directory: &Path) -> Option<String> {
     let base = std::env::var(VARIABLE).ok().filter(|url| !url.is_empty())?;
     let base = if base == "postgres" { SERVER.url() } else { base };

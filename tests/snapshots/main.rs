@@ -1,5 +1,5 @@
-//! Snapshots of texts that people read, so that a change of a text is seen and reviewed: help, settings, commands. The
-//! errors of HTTP are in `src/http/error/snapshots.rs`.
+//! Snapshots of texts that people read, so that a change of a text is seen and reviewed: help, settings,
+//! commands. The errors of HTTP are in `src/http/error/snapshots.rs`.
 //!
 //! `INSTA_UPDATE=always cargo test --test snapshots` writes them again. `scripts/test` fails if one differs.
 
@@ -26,7 +26,8 @@ fn run(directory: &Path, words: &[&str], variables: &[(&str, &str)]) -> Output {
         .unwrap()
 }
 
-/// Runs a command that must fail. Returns it with its exit code and errors, without the name of the directory.
+/// Runs a command that must fail. Returns it with its exit code and errors, without the name of the
+/// directory.
 fn failure(directory: &Path, words: &[&str], variables: &[(&str, &str)]) -> String {
     let output = run(directory, words, variables);
     assert!(!output.status.success(), "{words:?} succeeds");

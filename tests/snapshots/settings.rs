@@ -13,7 +13,8 @@ fn errors_of(file: &str) -> String {
     failure(desk.path(), &["config", "check"], &[])
 }
 
-/// Files with a wrong value: the first has it for each setting, the others for a key of an array of tables each.
+/// Files with a wrong value: the first has it for each setting, the others for a key of an array of tables
+/// each.
 fn with_each(value: &str) -> Vec<String> {
     let desk = TempDir::new().unwrap();
     let example = text(&run(desk.path(), &["config", "example"], &[]).stdout);

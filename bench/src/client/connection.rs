@@ -112,8 +112,8 @@ impl Connection {
         Ok(Response { head: reader.head().clone(), body: content })
     }
 
-    /// Sends the request and receives until the head is complete. A connection that the server closed meanwhile,
-    /// which it may do between any two requests, is opened again once.
+    /// Sends the request and receives until the head is complete. A connection that the server closed
+    /// meanwhile, which it may do between any two requests, is opened again once.
     fn begin(&mut self, method: &str, target: &str, body: Body<'_>, keep: bool) -> Result<(Reader, Vec<u8>)> {
         let reused = self.stream.is_some();
         match self.attempt(method, target, body, keep) {
@@ -136,8 +136,8 @@ impl Connection {
         let mut reader = Reader::new(method == "HEAD");
         let mut content = Vec::new();
         let sent = send(&mut stream, &self.origin, method, target, body);
-        // A server may refuse an upload and close before it has read all of it. Its response says more than the
-        // error of the write, so read the response in any case.
+        // A server may refuse an upload and close before it has read all of it. Its response says more than
+        // the error of the write, so read the response in any case.
         while reader.head().status == 0 {
             let count = match stream.read(&mut self.buffer) {
                 Ok(count) => count,

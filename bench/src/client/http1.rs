@@ -1,4 +1,5 @@
-//! A conversation in HTTP/1.1: one request after the other, each as soon as the response to the one before is there.
+//! A conversation in HTTP/1.1: one request after the other, each as soon as the response to the one before is
+//! there.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::time::Instant;
@@ -18,7 +19,8 @@ pub(super) struct Requests<'a> {
 }
 
 impl<'a> Requests<'a> {
-    /// GETs of these by these callers, both in turn; without callers, by whoever the origin is spoken with as.
+    /// GETs of these by these callers, both in turn; without callers, by whoever the origin is spoken with
+    /// as.
     pub(super) fn new(origin: &Origin, targets: &'a [String], callers: &[String]) -> Self {
         let text = |number: usize| {
             let target = &targets[number % targets.len()];

@@ -1,8 +1,9 @@
 //! A conversation in HTTP/2 (RFC 9113): several requests at once, all for the same target.
 //!
-//! Only what a load generator needs of it is here. Requests are compressed as clients compress them (RFC 7541): their
-//! fields are spelled out once on each connection and named by number from then on. Of a response its status is looked
-//! at, which comes first in a block of fields, and its end; what is between is counted.
+//! Only what a load generator needs of it is here. Requests are compressed as clients compress them (RFC
+//! 7541): their fields are spelled out once on each connection and named by number from then on. Of a
+//! response its status is looked at, which comes first in a block of fields, and its end; what is between is
+//! counted.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::time::Instant;
@@ -71,7 +72,8 @@ impl Requests {
     }
 }
 
-/// The length of a string: an integer with a prefix of seven bits (RFC 7541, section 5.1), without Huffman's code.
+/// The length of a string: an integer with a prefix of seven bits (RFC 7541, section 5.1), without Huffman's
+/// code.
 fn write_length(out: &mut Vec<u8>, length: usize) {
     if length < 127 {
         out.push(u8::try_from(length).unwrap_or(0));

@@ -45,8 +45,8 @@ impl<'a> Load<'a> {
         Self { origin, connections, targets, callers: &[], duration, at_most: u64::MAX }
     }
 
-    /// One GET by each of these callers, and by none of them twice. The last ones, as many as there are connections,
-    /// may be under way when it ends.
+    /// One GET by each of these callers, and by none of them twice. The last ones, as many as there are
+    /// connections, may be under way when it ends.
     pub(crate) fn once_each(
         origin: &'a Origin,
         connections: usize,
@@ -57,7 +57,8 @@ impl<'a> Load<'a> {
         Self { origin, connections, targets, callers, duration: TOTAL_TIMEOUT, at_most }
     }
 
-    /// Runs it over HTTP/1.1. Any answer but 200 ends it with an error: a refusal is quickly given and proves nothing.
+    /// Runs it over HTTP/1.1. Any answer but 200 ends it with an error: a refusal is quickly given and proves
+    /// nothing.
     pub(crate) fn run(&self) -> Result<Served> {
         let requests = Requests::new(self.origin, self.targets, self.callers);
         let connect = |index| {

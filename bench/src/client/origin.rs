@@ -1,4 +1,5 @@
-//! Where a server is, and how one comes to speak with it: plainly or through TLS, as nobody or with an account.
+//! Where a server is, and how one comes to speak with it: plainly or through TLS, as nobody or with an
+//! account.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -48,8 +49,8 @@ impl Origin {
         self.authorization.as_deref()
     }
 
-    /// Connects, with the handshake if there is one, and with the time-outs and without the delays that suit a
-    /// benchmark. `protocols` is what is offered in the handshake (ALPN, RFC 7301).
+    /// Connects, with the handshake if there is one, and with the time-outs and without the delays that suit
+    /// a benchmark. `protocols` is what is offered in the handshake (ALPN, RFC 7301).
     pub(crate) fn connect(&self, patience: Duration, protocols: &[&[u8]]) -> Result<Stream> {
         let mut socket = TcpStream::connect_timeout(&self.address, patience.min(Duration::from_secs(10)))?;
         socket.set_nodelay(true)?;

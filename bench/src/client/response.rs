@@ -75,8 +75,8 @@ impl Reader {
         }
     }
 
-    /// Takes received bytes, puts those of the body into `body` if it is given, and says how many it used: all,
-    /// unless the response ended before.
+    /// Takes received bytes, puts those of the body into `body` if it is given, and says how many it used:
+    /// all, unless the response ended before.
     pub(crate) fn feed(&mut self, input: &[u8], mut body: Option<&mut Vec<u8>>) -> Result<usize> {
         let mut used = 0;
         while used < input.len() && !self.done() {

@@ -33,13 +33,14 @@ impl Stream {
         }
     }
 
-    /// Whether a read that gave less than there was room for has given all there is. With TLS it gives a record at
-    /// most.
+    /// Whether a read that gave less than there was room for has given all there is. With TLS it gives a
+    /// record at most.
     pub(crate) fn is_empty_after_short_read(&self) -> bool {
         matches!(self, Self::Plain(_))
     }
 
-    /// Receives some of what comes next, `most` bytes at most, and throws it away. The number of bytes; 0 at the end.
+    /// Receives some of what comes next, `most` bytes at most, and throws it away. The number of bytes; 0 at
+    /// the end.
     ///
     /// Over TCP the kernel throws it away (`MSG_TRUNC`), over TLS it is decrypted and not copied.
     pub(crate) fn discard(&mut self, most: usize, window: &mut [u8]) -> io::Result<usize> {

@@ -100,9 +100,9 @@ pub(crate) trait Peer: Send + Sync {
         Ok(())
     }
 
-    /// Writes the listing straight into the data directory, in the server's own layout; false where it must be
-    /// pushed. Ten thousand tags take some of the servers minutes to receive, and receiving is not what the listing
-    /// measures.
+    /// Writes the listing straight into the data directory, in the server's own layout; false where it must
+    /// be pushed. Ten thousand tags take some of the servers minutes to receive, and receiving is not what
+    /// the listing measures.
     fn place_listing(&self, _data: &Path, _listing: &Listing) -> Result<bool> {
         Ok(false)
     }

@@ -31,8 +31,8 @@ pub(super) struct Gets {
     /// How many requests are under way at once on each connection of HTTP/2; none where HTTP/1.1 is spoken.
     streams: Option<usize>,
     targets: fn(&Context) -> Vec<String>,
-    /// The key of the array in the answer, and how many entries all its pages must have together. No peer is asked
-    /// for pages: one that gives everything at once is compared with everything.
+    /// The key of the array in the answer, and how many entries all its pages must have together. No peer is
+    /// asked for pages: one that gives everything at once is compared with everything.
     whole: Option<Whole>,
     search: bool,
     goals: &'static [Goal],

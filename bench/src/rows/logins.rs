@@ -14,7 +14,8 @@ use crate::sets::{Crowd, REPOSITORY, Scale, Set};
 
 /// How many users the file has besides the one that all other rows are run as.
 pub(crate) const STRANGERS: usize = 2_000;
-/// How many of the registry's own accounts sign in. argon2id takes far longer than bcrypt at htpasswd's usual cost.
+/// How many of the registry's own accounts sign in. argon2id takes far longer than bcrypt at htpasswd's usual
+/// cost.
 const OWN: usize = 300;
 const CONNECTIONS: usize = 16;
 

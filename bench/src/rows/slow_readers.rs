@@ -86,8 +86,9 @@ impl Row for SlowReaders {
             let added = meter.anonymous().saturating_sub(before);
             Ok((mib(added) * 1024.0 / READERS as f64, latencies?.quantile(0.99), meter.threads() as f64))
         })?;
-        // A client that had read all it was sent leaves by a FIN, which whoever asks no more may send as well. That it is
-        // gone the system learns when it next looks whether there is room, within two seconds.
+        // A client that had read all it was sent leaves by a FIN, which whoever asks no more may send as
+        // well. That it is gone the system learns when it next looks whether there is room, within two
+        // seconds.
         std::thread::sleep(Duration::from_secs(2));
         let left = meter.files().saturating_sub(before_files);
         Ok(Outcome { values: vec![added, most, threads, left as f64], usage })

@@ -1,5 +1,5 @@
-//! Accounts with grants, put straight into the database of a registry of ours: by requests a million would take hours,
-//! and receiving them is not what they are for.
+//! Accounts with grants, put straight into the database of a registry of ours: by requests a million would
+//! take hours, and receiving them is not what they are for.
 
 use std::path::Path;
 
@@ -70,7 +70,8 @@ impl Accounts {
     async fn add(&self, metadata: &Metadata, number: usize, password: &PasswordHash) -> Result<()> {
         let account = add_user(metadata, stranger(number), password).await?;
         let subject = Subject::Account(stranger(number).parse()?);
-        // As people are granted things: the image that is pulled here, some repositories by name, some by a pattern.
+        // As people are granted things: the image that is pulled here, some repositories by name, some by a
+        // pattern.
         for grant in 0..GRANTS {
             let pattern = match grant {
                 0 => format!("{ACCOUNT}/app"),

@@ -170,8 +170,8 @@ impl Many {
         format!("{owner}/{first}-{second}-{number}")
     }
 
-    /// Pushes them all from 16 connections: in each a blob mounted from another repository, and a manifest of its
-    /// own with a description.
+    /// Pushes them all from 16 connections: in each a blob mounted from another repository, and a manifest of
+    /// its own with a description.
     pub(crate) fn push(&self, origin: &Origin) -> Result<Filled> {
         let config = b"{}";
         let digest = digest_of(config);
@@ -199,8 +199,8 @@ impl Many {
         Ok(Filled { repositories: self.count, elapsed: start.elapsed() })
     }
 
-    /// Typical search terms: whole words, prefixes, parts, two words, one exact name, and a term without a match.
-    /// is nowhere.
+    /// Typical search terms: whole words, prefixes, parts, two words, one exact name, and a term without a
+    /// match. is nowhere.
     pub(crate) fn searches(&self) -> Vec<String> {
         let mut random = Random::new(7);
         let mut pick = |bound: usize| usize::try_from(random.next() % bound as u64).unwrap_or(0);

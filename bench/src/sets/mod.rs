@@ -44,7 +44,8 @@ impl Set {
 /// How large everything is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
-    /// A run that takes less than two minutes and whose figures are only good for finding that something broke.
+    /// A run that takes less than two minutes and whose figures are only good for finding that something
+    /// broke.
     pub(crate) quick: bool,
 }
 

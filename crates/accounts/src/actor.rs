@@ -5,7 +5,8 @@ use std::net::IpAddr;
 /// The account and the request that change something. The default is the server itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Actor {
-    /// The account, `(operator)` for the control socket, or the task of the server. `None` if it is anonymous.
+    /// The account, `(operator)` for the control socket, or the task of the server. `None` if it is
+    /// anonymous.
     pub account: Option<String>,
     /// The id of the request. `None` for tasks of the server.
     pub request_id: Option<String>,

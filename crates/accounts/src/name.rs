@@ -96,8 +96,8 @@ impl AccountName {
         format!("{self}+{name}").parse()
     }
 
-    /// Whether the name looks like something else: a mark of the audit log such as `(operator)`, a list, or a path such as
-    /// `..`. No name from outside may be one.
+    /// Whether the name looks like something else: a mark of the audit log such as `(operator)`, a list, or a
+    /// path such as `..`. No name from outside may be one.
     #[must_use]
     pub fn is_misleading(&self) -> bool {
         self.0.contains(['(', ')', ',']) || !self.0.contains(char::is_alphanumeric)
@@ -135,8 +135,8 @@ impl FromStr for AccountName {
     }
 }
 
-/// Whether a name may have this character. An invisible character, or one that changes its neighbours, would make two
-/// names look the same.
+/// Whether a name may have this character. An invisible character, or one that changes its neighbours, would
+/// make two names look the same.
 fn is_printable(character: char) -> bool {
     !character.is_control()
         && !character.is_whitespace()

@@ -79,8 +79,8 @@ impl Pattern {
         &self.text[..self.literal]
     }
 
-    /// Returns the index key of a grant with this pattern, which [`lookup_keys`] finds. That is the name if it is exact,
-    /// or else the complete components before the first wildcard.
+    /// Returns the index key of a grant with this pattern, which [`lookup_keys`] finds. That is the name if
+    /// it is exact, or else the complete components before the first wildcard.
     #[must_use]
     pub fn prefix(&self) -> &str {
         if self.is_exact() {
@@ -95,7 +95,8 @@ impl Pattern {
         &self.text[self.literal..] == "**"
     }
 
-    /// Returns whether a valid name can match. `acme/../bob/*` matches none, and `***` has no meaning of its own.
+    /// Returns whether a valid name can match. `acme/../bob/*` matches none, and `***` has no meaning of its
+    /// own.
     #[must_use]
     pub fn can_match(&self) -> bool {
         if self.text.contains("***") {
@@ -124,8 +125,8 @@ impl Pattern {
     }
 }
 
-/// Matches as a nondeterministic automaton, so that the cost is at most pattern length times name length. A state is a
-/// position in the pattern.
+/// Matches as a nondeterministic automaton, so that the cost is at most pattern length times name length. A
+/// state is a position in the pattern.
 fn wild_matches(pattern: &[u8], name: &[u8]) -> bool {
     let mut ways = Ways::default();
     ways.enter(pattern, 0);

@@ -87,8 +87,8 @@ impl<T> PrefixRules<T> {
     /// The repositories of which something is said, or nothing, that `fits`.
     #[must_use]
     pub fn visible(&self, fits: impl Fn(Option<&T>) -> bool) -> Visible {
-        // In the order of names a tree is its top and a stretch from "top/" to before "top0": what is said changes
-        // nowhere else.
+        // In the order of names a tree is its top and a stretch from "top/" to before "top0": what is said
+        // changes nowhere else.
         let mut bounds = vec![String::new()];
         for (tree, _) in &self.prefix_rules {
             if let Tree::Of(top) = tree {

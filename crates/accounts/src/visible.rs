@@ -42,8 +42,8 @@ impl Visible {
         if set.matches_all { Self::Everything } else { Self::some(Node::Matching(set)) }
     }
 
-    /// Returns the repositories in the name ranges that `fit`. `bounds` are the sorted starts of all ranges; the first
-    /// is empty.
+    /// Returns the repositories in the name ranges that `fit`. `bounds` are the sorted starts of all ranges;
+    /// the first is empty.
     pub(crate) fn ranges(bounds: Vec<String>, fit: impl Fn(&str) -> bool) -> Self {
         let mut ranges = Ranges::default();
         for bound in bounds {
@@ -114,8 +114,8 @@ impl Selection {
         }
     }
 
-    /// Returns the end of a range from `name` on, without it, whose names are all in the set. `None` if no such range is
-    /// known. A long scan asks once for each range instead of once for each name.
+    /// Returns the end of a range from `name` on, without it, whose names are all in the set. `None` if no
+    /// such range is known. A long scan asks once for each range instead of once for each name.
     #[must_use]
     pub fn range_end(&self, name: &str) -> Option<&str> {
         match &self.0 {
@@ -129,7 +129,8 @@ impl Selection {
         }
     }
 
-    /// Returns the first text from `from` on, in byte order, that could be a name in the set; `None` if there is none.
+    /// Returns the first text from `from` on, in byte order, that could be a name in the set; `None` if there
+    /// is none.
     #[must_use]
     pub fn next(&self, from: &str) -> Option<String> {
         match &self.0 {

@@ -5,8 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A page of the audit log: `GET /api/v1/audit`. A client follows the log by requesting entries `after` the last
-/// `id` again.
+/// A page of the audit log: `GET /api/v1/audit`. A client follows the log by requesting entries `after` the
+/// last `id` again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Audit {
     /// The oldest first.

@@ -4,7 +4,8 @@ use oci::RepositoryName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A line of the response to `POST /api/v1/check?read=&repair=`: any number of `progress`, then one of the others.
+/// A line of the response to `POST /api/v1/check?read=&repair=`: any number of `progress`, then one of the
+/// others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(clippy::large_enum_variant, reason = "one report ends the lines of a check")]
@@ -54,8 +55,8 @@ pub struct CheckReport {
     pub orphan_files: u64,
     /// Bytes of these files.
     pub orphan_bytes: u64,
-    /// Number of damaged blobs that no image requires: cached layers, and blobs without an image. Their next use fetches
-    /// or pushes them again.
+    /// Number of damaged blobs that no image requires: cached layers, and blobs without an image. Their next
+    /// use fetches or pushes them again.
     #[serde(default)]
     pub replaceable_files: u64,
     /// Bytes of these blobs.

@@ -1,6 +1,8 @@
-//! Client of the management API, and of the registry protocol where a command needs it: requests, paged lists, errors.
+//! Client of the management API, and of the registry protocol where a command needs it: requests, paged
+//! lists, errors.
 //!
-//! It knows no flags and formats no messages. The caller builds the HTTP client with its certificates and timeouts.
+//! It knows no flags and formats no messages. The caller builds the HTTP client with its certificates and
+//! timeouts.
 
 use bytes::Bytes;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -32,8 +34,8 @@ pub enum ClientError {
     /// The server did not answer.
     #[error("no answer")]
     Unreachable(#[source] reqwest::Error),
-    /// The server answered with an error. `messages` are those of its body, in their order; empty if the body is not an
-    /// error of a registry.
+    /// The server answered with an error. `messages` are those of its body, in their order; empty if the body
+    /// is not an error of a registry.
     #[error("the answer is {status}")]
     Rejected { status: StatusCode, messages: Vec<String>, body: Bytes },
     /// The body of a successful answer is not the expected JSON.

@@ -13,7 +13,8 @@ pub struct Event {
     pub event: String,
     /// Time of the event.
     pub at: u64,
-    /// Further fields of the kind: `repository`, `tag`, `tags`, `digest`, `previous`, `mediaType`, `size`, `account`.
+    /// Further fields of the kind: `repository`, `tag`, `tags`, `digest`, `previous`, `mediaType`, `size`,
+    /// `account`.
     #[serde(flatten)]
     pub data: Map<String, Value>,
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::page::page;
 
 page! {
-    /// A page of grants: `GET /api/v1/grants?subject=&repository=&n=&last=`; `last` is an `id`. If more follow, the
-    /// response has a `Link`.
+    /// A page of grants: `GET /api/v1/grants?subject=&repository=&n=&last=`; `last` is an `id`. If more
+    /// follow, the response has a `Link`.
     Grants {
         /// In order of creation.
         grants: Grant

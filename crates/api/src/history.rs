@@ -42,7 +42,8 @@ pub struct HistoryEntry {
     /// The manifest after; `null` if the change deleted the tag.
     #[schemars(with = "Option<String>")]
     pub to: Option<Digest>,
-    /// The account; `null` for anonymous clients. Names in parentheses are the operator and tasks of the server.
+    /// The account; `null` for anonymous clients. Names in parentheses are the operator and tasks of the
+    /// server.
     pub account: Option<String>,
     /// The id of the request in the logs.
     pub request_id: Option<String>,
@@ -53,8 +54,8 @@ pub struct HistoryEntry {
 }
 
 page! {
-    /// A page of deleted manifests that can be restored: `GET /api/v1/repositories/<name>/_trash?n=&last=`. If more
-    /// follow, the response has a `Link`.
+    /// A page of deleted manifests that can be restored: `GET /api/v1/repositories/<name>/_trash?n=&last=`.
+    /// If more follow, the response has a `Link`.
     Trash {
         /// The last deleted first.
         manifests: DeletedManifest
@@ -107,8 +108,8 @@ pub struct RestoredManifests {
     pub incomplete: bool,
 }
 
-/// Requests an undo of the changes of a tag: `POST /api/v1/repositories/<name>/_undo`. Without `to_digest` and `to_time`,
-/// it takes back the last change.
+/// Requests an undo of the changes of a tag: `POST /api/v1/repositories/<name>/_undo`. Without `to_digest`
+/// and `to_time`, it takes back the last change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Undo {

@@ -1,5 +1,5 @@
-//! The JSON types of the management API below `/api/v1/`, and a client of it. The server writes the types, the
-//! commands read them through the client, and the OpenAPI document describes them.
+//! The JSON types of the management API below `/api/v1/`, and a client of it. The server writes the types,
+//! the commands read them through the client, and the OpenAPI document describes them.
 //!
 //! Times are in seconds since 1970. A request body with an unknown field is rejected, so that a typing error
 //! is not silently ignored; an optional field that is left out has a default.

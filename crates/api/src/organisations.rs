@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::page::page;
 
 page! {
-    /// A page of organisations: `GET /api/v1/organisations?n=&last=`. If more follow, the response has a `Link`.
+    /// A page of organisations: `GET /api/v1/organisations?n=&last=`. If more follow, the response has a
+    /// `Link`.
     Organisations {
         /// Sorted by name.
         organisations: Organisation

@@ -13,9 +13,11 @@ pub struct Quotas {
 /// A quota.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QuotaEntry {
-    /// The repositories that it limits together: `owner ann`, `repositories team/**` or `repository team/app`.
+    /// The repositories that it limits together: `owner ann`, `repositories team/**` or `repository
+    /// team/app`.
     pub scope: String,
-    /// Bytes of the manifests, configs and layers in these repositories. Content that several of them share counts once.
+    /// Bytes of the manifests, configs and layers in these repositories. Content that several of them share
+    /// counts once.
     pub bytes: u64,
     /// The limit in bytes; `null` if there is none.
     pub max_bytes: Option<u64>,

@@ -40,7 +40,8 @@ pub struct MoveBlobs {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MoveMetadata {
-    /// `postgres://user@host/database`, which may have a password, or `file` for a file in the data directory.
+    /// `postgres://user@host/database`, which may have a password, or `file` for a file in the data
+    /// directory.
     pub url: Secret,
     /// The password of the user of the database.
     #[serde(default)]

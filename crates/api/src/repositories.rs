@@ -8,8 +8,8 @@ use crate::Page;
 use crate::page::page;
 
 page! {
-    /// A page of repositories: `GET /api/v1/repositories?n=&last=&sort=&namespace=`. If more follow, the response has a
-    /// `Link`.
+    /// A page of repositories: `GET /api/v1/repositories?n=&last=&sort=&namespace=`. If more follow, the
+    /// response has a `Link`.
     Repositories {
         /// Sorted as requested; by default by name.
         repositories: Repository
@@ -37,15 +37,16 @@ pub struct Repository {
 }
 
 page! {
-    /// A page of the first components of names with several: `GET /api/v1/namespaces?n=&last=`. If more follow, the
-    /// response has a `Link`.
+    /// A page of the first components of names with several: `GET /api/v1/namespaces?n=&last=`. If more
+    /// follow, the response has a `Link`.
     Namespaces {
         /// Sorted by name.
         namespaces: String
     } by |entry| entry.clone()
 }
 
-/// A page of the matches of a search: `GET /api/v1/search?q=&n=&last=`. If more follow, the response has a `Link`.
+/// A page of the matches of a search: `GET /api/v1/search?q=&n=&last=`. If more follow, the response has a
+/// `Link`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SearchResults {
     /// The best match first.
@@ -65,8 +66,8 @@ pub struct SearchResult {
     pub description: String,
 }
 
-/// A page of tags: `GET /api/v1/repositories/<name>/_tags?n=&last=&all=true`. If more follow, the response has a
-/// `Link`. Fallback tags of clients without the referrers API are included only with `all`.
+/// A page of tags: `GET /api/v1/repositories/<name>/_tags?n=&last=&all=true`. If more follow, the response
+/// has a `Link`. Fallback tags of clients without the referrers API are included only with `all`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tags {
     /// The name of the repository.
@@ -189,8 +190,8 @@ pub struct Usage {
 }
 
 page! {
-    /// A page of the space used by repositories: `GET /api/v1/usage/repositories?n=&last=`. If more follow, the
-    /// response has a `Link`.
+    /// A page of the space used by repositories: `GET /api/v1/usage/repositories?n=&last=`. If more follow,
+    /// the response has a `Link`.
     RepositoryUsages {
         /// Sorted by name.
         repositories: RepositoryUsage
@@ -209,8 +210,8 @@ pub struct RepositoryUsage {
 }
 
 page! {
-    /// A page of the space used by owners: `GET /api/v1/usage/owners?n=&last=`. If more follow, the response has a
-    /// `Link`.
+    /// A page of the space used by owners: `GET /api/v1/usage/owners?n=&last=`. If more follow, the response
+    /// has a `Link`.
     OwnerUsages {
         /// Sorted by name.
         owners: OwnerUsage

@@ -25,8 +25,8 @@ pub struct RetentionReport {
     pub kept: u64,
     /// The deleted tags.
     pub deleted: Vec<RetentionDeletion>,
-    /// Until when an undo takes the run back, in seconds since 1970; `null` if it cannot (`gc.grace = 0`), and for a
-    /// preview.
+    /// Until when an undo takes the run back, in seconds since 1970; `null` if it cannot (`gc.grace = 0`),
+    /// and for a preview.
     #[serde(default)]
     pub undo_until: Option<u64>,
 }
@@ -87,7 +87,8 @@ pub struct RetentionRules {
     pub rules: Vec<RetentionRule>,
 }
 
-/// A retention rule. It keeps the tags that meet one of its conditions, and deletes the others that it selects.
+/// A retention rule. It keeps the tags that meet one of its conditions, and deletes the others that it
+/// selects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetentionRule {

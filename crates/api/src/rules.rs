@@ -14,7 +14,8 @@ pub struct Rules {
     pub immutable: Vec<TagRule>,
     /// Tags that only administrators may delete, from `[[protected]]`.
     pub protected: Vec<TagRule>,
-    /// The retention rules, in the order in which they apply: those of the configuration, then those of owners.
+    /// The retention rules, in the order in which they apply: those of the configuration, then those of
+    /// owners.
     #[serde(default)]
     pub retention: Vec<RetentionRuleInForce>,
     /// The tags that the selectors of the request select now.

@@ -9,7 +9,8 @@ use crate::grants::RightSchema;
 use crate::page::page;
 
 page! {
-    /// A page of the personal tokens of a user: `GET /api/v1/users/<name>/tokens?n=&last=`. `last` is an `id`.
+    /// A page of the personal tokens of a user: `GET /api/v1/users/<name>/tokens?n=&last=`. `last` is an
+    /// `id`.
     Tokens {
         /// In order of creation.
         tokens: Token
@@ -57,8 +58,8 @@ pub struct NewToken {
     pub expires_in: Option<u64>,
 }
 
-/// Changes a personal token: `PATCH /api/v1/users/<name>/tokens/<id>`. Fields that are left out stay as they are,
-/// and `null` removes a limit.
+/// Changes a personal token: `PATCH /api/v1/users/<name>/tokens/<id>`. Fields that are left out stay as they
+/// are, and `null` removes a limit.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenChange {

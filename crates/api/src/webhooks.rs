@@ -60,7 +60,8 @@ pub struct NewWebhook {
     /// The repositories: names or patterns.
     #[schemars(with = "Vec<String>")]
     pub repositories: Vec<Pattern>,
-    /// The media types or artifact types of pushed and pulled manifests; empty: all. Other events have none, and are sent.
+    /// The media types or artifact types of pushed and pulled manifests; empty: all. Other events have none,
+    /// and are sent.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub media_types: Vec<MediaType>,
@@ -77,7 +78,8 @@ pub struct MadeWebhook {
     pub secret: Secret,
 }
 
-/// Replaces the secret of a webhook: `PATCH /api/v1/webhooks/<id>`. The old one also signs until the next change.
+/// Replaces the secret of a webhook: `PATCH /api/v1/webhooks/<id>`. The old one also signs until the next
+/// change.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookChange {

@@ -1,4 +1,5 @@
-//! Metrics with one label of a few fixed values, all of which exist from the start, so that rates have no gap.
+//! Metrics with one label of a few fixed values, all of which exist from the start, so that rates have no
+//! gap.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,7 +30,8 @@ impl<M: Default> Labelled<M> {
 }
 
 impl<M> Labelled<M> {
-    /// Returns the metric of a value. An unknown value is a mistake in the program and counts as the last one.
+    /// Returns the metric of a value. An unknown value is a mistake in the program and counts as the last
+    /// one.
     #[must_use]
     pub fn of(&self, value: &str) -> &M {
         let known = self.values.iter().position(|known| *known == value);

@@ -1,8 +1,8 @@
 //! Metrics of every layer: counters, gauges and histograms, and their text in the format of OpenMetrics.
 //!
-//! A layer keeps its metrics in a struct of handles, changes them where it works, and has a function that adds them
-//! to [`Metrics`]. A handle is one atomic, so that no request looks a name up. Labels hold fixed words only: names of
-//! repositories, accounts and addresses are private, and would make a series each.
+//! A layer keeps its metrics in a struct of handles, changes them where it works, and has a function that
+//! adds them to [`Metrics`]. A handle is one atomic, so that no request looks a name up. Labels hold fixed
+//! words only: names of repositories, accounts and addresses are private, and would make a series each.
 
 pub mod histogram;
 mod jobs;

@@ -1,5 +1,5 @@
-//! Striped counters, for what every request counts: threads add to different cache lines, which they would otherwise
-//! take from each other.
+//! Striped counters, for what every request counts: threads add to different cache lines, which they would
+//! otherwise take from each other.
 
 use std::cell::Cell;
 use std::fmt;

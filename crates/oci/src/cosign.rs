@@ -1,5 +1,5 @@
-//! Tags of cosign: it keeps signatures, attestations and SBOMs of an image under tags made of the image's digest
-//! (sigstore/cosign, "Signature Specification").
+//! Tags of cosign: it keeps signatures, attestations and SBOMs of an image under tags made of the image's
+//! digest (sigstore/cosign, "Signature Specification").
 
 use crate::{Digest, Tag};
 

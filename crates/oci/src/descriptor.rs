@@ -13,7 +13,8 @@ use crate::{Digest, MediaType};
 /// Annotations: a map of strings to strings, in the order of its keys.
 pub type Annotations = BTreeMap<String, String>;
 
-/// A descriptor with the fields that a registry uses. Others are skipped; the bytes of the manifest keep them.
+/// A descriptor with the fields that a registry uses. Others are skipped; the bytes of the manifest keep
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
@@ -35,8 +36,8 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
-    /// Returns whether a manifest is complete without this content: by its type, or because it has `urls`. skopeo and
-    /// podman push no layer with `urls`.
+    /// Returns whether a manifest is complete without this content: by its type, or because it has `urls`.
+    /// skopeo and podman push no layer with `urls`.
     #[must_use]
     pub fn may_be_elsewhere(&self) -> bool {
         self.media_type.is_nondistributable() || !self.urls.is_empty()

@@ -206,7 +206,8 @@ impl<'de> Deserialize<'de> for Digest {
 
 /// An incremental hash.
 ///
-/// [`Digester::save`] and [`Digester::resume`] keep its state, so that a resumed upload need not be read again.
+/// [`Digester::save`] and [`Digester::resume`] keep its state, so that a resumed upload need not be read
+/// again.
 #[derive(Clone, Debug)]
 pub struct Digester(Inner);
 

@@ -1,7 +1,7 @@
 //! The JSON document of a manifest, and its conversion to a [`Manifest`].
 //!
-//! Clients write empty fields in different ways: Go writes `null` for an empty list. Those are accepted. A document that
-//! two readers could understand in two ways is rejected.
+//! Clients write empty fields in different ways: Go writes `null` for an empty list. Those are accepted. A
+//! document that two readers could understand in two ways is rejected.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess};

@@ -38,8 +38,8 @@ impl fmt::Display for Platform {
     }
 }
 
-/// Whether a time of creation is the zero time of Go, in the year 1: clients that know no time write it. The start of
-/// 1970 is a time: reproducible builds choose it.
+/// Whether a time of creation is the zero time of Go, in the year 1: clients that know no time write it. The
+/// start of 1970 is a time: reproducible builds choose it.
 #[must_use]
 pub fn is_zero_time(created: &str) -> bool {
     created.starts_with("0001-01-01T00:00:00")

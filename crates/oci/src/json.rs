@@ -14,8 +14,8 @@ const MAX_REASON: usize = 400;
 
 /// A JSON object that is filled field by field.
 ///
-/// Unlike a derived `Deserialize`, this rejects an array in place of the object, and a field in another case: Go reads
-/// `Layers` as `layers`.
+/// Unlike a derived `Deserialize`, this rejects an array in place of the object, and a field in another case:
+/// Go reads `Layers` as `layers`.
 pub(crate) trait Object: Default {
     /// The object in errors: "a descriptor".
     const WHAT: &'static str;
@@ -90,8 +90,8 @@ impl Visitor<'_> for Key {
     }
 }
 
-/// Returns whether Go's `encoding/json` reads `key` as `field`. It ignores case with Unicode's simple folding, which
-/// maps two letters outside of ASCII to `s` and `k`.
+/// Returns whether Go's `encoding/json` reads `key` as `field`. It ignores case with Unicode's simple
+/// folding, which maps two letters outside of ASCII to `s` and `k`.
 pub(crate) fn is_same_to_go(key: &str, field: &str) -> bool {
     let fold = |c: char| match c {
         '\u{17f}' => 's',

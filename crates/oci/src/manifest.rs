@@ -1,7 +1,7 @@
 //! Manifests of images, indexes and artifacts.
 //!
-//! image-spec v1.1, manifest.md and image-index.md; Docker's schema 2 and manifest lists. Parsing finds the referenced
-//! content; the registry stores and serves the pushed bytes.
+//! image-spec v1.1, manifest.md and image-index.md; Docker's schema 2 and manifest lists. Parsing finds the
+//! referenced content; the registry stores and serves the pushed bytes.
 
 use crate::descriptor::Annotations;
 use crate::document::Document;
@@ -92,8 +92,8 @@ pub enum ManifestError {
 }
 
 impl Manifest {
-    /// Parses a manifest. `content_type` is the header of the push. Without it, the document's `mediaType` decides, or
-    /// else its shape (as in directories of other registries).
+    /// Parses a manifest. `content_type` is the header of the push. Without it, the document's `mediaType`
+    /// decides, or else its shape (as in directories of other registries).
     ///
     /// # Errors
     /// [`ManifestError`], with a text for the user who pushed it.
@@ -101,10 +101,12 @@ impl Manifest {
         Document::read(bytes)?.into_manifest(content_type)
     }
 
-    /// Returns the descriptors of the content that the repository must hold before the push: config, layers and
-    /// manifests. The subject and non-distributable layers are left out. The flag is `true` for a manifest.
+    /// Returns the descriptors of the content that the repository must hold before the push: config, layers
+    /// and manifests. The subject and non-distributable layers are left out. The flag is `true` for a
+    /// manifest.
     ///
-    /// An entry of an index with another media type is a blob: buildkit stores its cache as an index of layers.
+    /// An entry of an index with another media type is a blob: buildkit stores its cache as an index of
+    /// layers.
     pub fn parts(&self) -> impl Iterator<Item = (&Descriptor, bool)> {
         let blobs = self.config.iter().chain(self.layers.iter().filter(|layer| !layer.may_be_elsewhere()));
         let children = self.manifests.iter().map(|child| (child, child.media_type.is_manifest()));

@@ -34,8 +34,9 @@ const MAX_NAME_LEN: usize = 127;
 
 /// A media type: `type/subtype`, as RFC 6838, section 4.2 restricts names.
 ///
-/// Descriptors may carry parameters, such as sigstore's `application/vnd.dev.sigstore.bundle+json;version=0.2`. They
-/// are kept as written, in printable ASCII. Equality compares the spelling. Cheap to clone.
+/// Descriptors may carry parameters, such as sigstore's
+/// `application/vnd.dev.sigstore.bundle+json;version=0.2`. They are kept as written, in printable ASCII.
+/// Equality compares the spelling. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MediaType(Arc<str>);
 
@@ -51,8 +52,8 @@ impl MediaType {
         &self.0
     }
 
-    /// Parses a `Content-Type` header. Ignores its parameters (distribution-spec, "Pushing Manifests") and its case
-    /// (RFC 9110, section 8.3.1).
+    /// Parses a `Content-Type` header. Ignores its parameters (distribution-spec, "Pushing Manifests") and
+    /// its case (RFC 9110, section 8.3.1).
     ///
     /// # Errors
     /// [`MediaTypeError`] if the part before the parameters is invalid.

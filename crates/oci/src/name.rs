@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The maximum length of a repository name in bytes. docker's reference parser allows as much for host and name.
+/// The maximum length of a repository name in bytes. docker's reference parser allows as much for host and
+/// name.
 pub const MAX_LEN: usize = 255;
 
 /// The name of a repository: path components of lower-case letters and digits, joined inside by

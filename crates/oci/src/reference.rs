@@ -63,8 +63,8 @@ impl fmt::Display for TagOrDigest {
     }
 }
 
-/// An image in one registry: `repository`, `repository:tag`, `repository@digest` or `repository:tag@digest`, where the
-/// tag is ignored, as in docker.
+/// An image in one registry: `repository`, `repository:tag`, `repository@digest` or `repository:tag@digest`,
+/// where the tag is ignored, as in docker.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reference {
     /// The repository.

@@ -1,7 +1,8 @@
 //! Lenient parsing of manifests that another registry has stored.
 //!
-//! A push is parsed strictly ([`Manifest::parse`]). Content that `registry:2` serves already is kept whatever a
-//! strict parser says of it: clients pull the bytes, and the registry needs the media type and the parts only.
+//! A push is parsed strictly ([`Manifest::parse`]). Content that `registry:2` serves already is kept whatever
+//! a strict parser says of it: clients pull the bytes, and the registry needs the media type and the parts
+//! only.
 
 use std::borrow::Cow;
 
@@ -21,9 +22,9 @@ const UNKNOWN: &str = "application/octet-stream";
 const SCHEMA1_LAYER: &str = "application/vnd.docker.container.image.rootfs.diff+x-gtar";
 
 impl Manifest {
-    /// Parses a manifest that is stored already, strictly if possible, else leniently: Docker's schema 1, descriptors
-    /// without a size (which is then 0) or a valid media type, fields in another case. Parts without a digest are
-    /// left out.
+    /// Parses a manifest that is stored already, strictly if possible, else leniently: Docker's schema 1,
+    /// descriptors without a size (which is then 0) or a valid media type, fields in another case. Parts
+    /// without a digest are left out.
     ///
     /// # Errors
     /// The [`ManifestError`] of the strict parser, if the content is not a manifest even by the lenient one.

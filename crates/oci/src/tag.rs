@@ -35,8 +35,8 @@ impl Tag {
         Self("latest".into())
     }
 
-    /// Returns whether this tag follows the "Referrers Tag Schema" of the distribution-spec: the algorithm, `-` and 64
-    /// hexadecimal digits. Clients without the referrers API use it for an index of referrers.
+    /// Returns whether this tag follows the "Referrers Tag Schema" of the distribution-spec: the algorithm,
+    /// `-` and 64 hexadecimal digits. Clients without the referrers API use it for an index of referrers.
     #[must_use]
     pub fn is_referrers_tag(&self) -> bool {
         ["sha256-", "sha512-"].iter().any(|algorithm| {

@@ -1,4 +1,5 @@
-//! Adoption of changes that other programs make below `repositories/`, such as `registry:2` or a restored backup.
+//! Adoption of changes that other programs make below `repositories/`, such as `registry:2` or a restored
+//! backup.
 
 use std::time::Duration;
 
@@ -38,7 +39,8 @@ impl Registry {
         self.inner.background.view().blocked()
     }
 
-    /// The content whose file below `blobs/` cannot be written, each with the reason. It is served from the database.
+    /// The content whose file below `blobs/` cannot be written, each with the reason. It is served from the
+    /// database.
     #[must_use]
     pub fn unwritten_content(&self) -> Vec<Unwritten> {
         self.inner.background.view().unwritten()
@@ -60,8 +62,8 @@ impl Registry {
     }
 }
 
-/// Adopts outside changes before the registry serves requests. Costs a few stats for each repository. After a first
-/// change all links are read, because others may have been overwritten in place.
+/// Adopts outside changes before the registry serves requests. Costs a few stats for each repository. After a
+/// first change all links are read, because others may have been overwritten in place.
 pub(crate) async fn adopt_at_start(
     view: &View,
     directory: &Directory,

@@ -1,7 +1,7 @@
 //! Background tasks of an open registry.
 //!
-//! They are the writer of the derived view, resumed deletions, the expiry of uploads, the flush of pull counts and
-//! retention runs. Others adopt outside changes, watch the storage, and run the scheduled check.
+//! They are the writer of the derived view, resumed deletions, the expiry of uploads, the flush of pull
+//! counts and retention runs. Others adopt outside changes, watch the storage, and run the scheduled check.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -72,7 +72,8 @@ impl Background {
         let mut stopped = self.stop.subscribe();
         self.push(tokio::spawn(async move {
             tokio::select! {
-                // The block drops the guard that `wait_for` returns. An error means that the sender is gone: stop.
+                // The block drops the guard that `wait_for` returns. An error means that the sender is gone:
+                // stop.
                 () = async { _ = stopped.wait_for(|stop| *stop).await } => {}
                 () = work => {}
             }

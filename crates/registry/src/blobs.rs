@@ -35,7 +35,8 @@ impl Registry {
         content.map(Some).ok_or_else(|| self.blob_damaged(repository, digest, NO_FILE))
     }
 
-    /// Returns the size of a blob in bytes. The repository must hold it, and its file must have the recorded size.
+    /// Returns the size of a blob in bytes. The repository must hold it, and its file must have the recorded
+    /// size.
     ///
     /// # Errors
     /// [`Error::BlobUnknown`], or [`Error::BlobDamaged`] if the file is missing, damaged or has another size.
@@ -45,8 +46,8 @@ impl Registry {
         self.check_size(repository, digest, recorded, stored).await
     }
 
-    /// Like [`blob_size`](Self::blob_size), for a client that may push a manifest with this blob next: it is kept until
-    /// then.
+    /// Like [`blob_size`](Self::blob_size), for a client that may push a manifest with this blob next: it is
+    /// kept until then.
     ///
     /// # Errors
     /// Those of [`blob_size`](Self::blob_size).
@@ -139,8 +140,8 @@ impl Registry {
 
     /// Links a blob of one repository in another. Without `from`, any repository may be the source.
     ///
-    /// Returns `None` if no visible source holds the blob, or if its file is missing or damaged. The client must then
-    /// upload it, even if the registry has it elsewhere (CVE-2024-39897).
+    /// Returns `None` if no visible source holds the blob, or if its file is missing or damaged. The client
+    /// must then upload it, even if the registry has it elsewhere (CVE-2024-39897).
     ///
     /// # Errors
     /// Only those of the store.

@@ -1,9 +1,10 @@
 //! Cache of manifests, tags, blob links and tag lists. It never returns an outdated answer.
 //!
-//! A reader that misses reads the store and then inserts the answer. Each commit of the metadata invalidates the entries
-//! that its changes concern, before the change is answered. Alone, that would let a slow reader insert an old answer after the invalidation. Therefore each shard of
-//! repositories counts its changes. The reader takes a [`Ticket`] before it reads, and its insert is dropped if the
-//! counter has moved; comparison and insert share one lock.
+//! A reader that misses reads the store and then inserts the answer. Each commit of the metadata invalidates
+//! the entries that its changes concern, before the change is answered. Alone, that would let a slow reader
+//! insert an old answer after the invalidation. Therefore each shard of repositories counts its changes. The
+//! reader takes a [`Ticket`] before it reads, and its insert is dropped if the counter has moved; comparison
+//! and insert share one lock.
 //!
 //! quick_cache rather than moka: a removal is complete when the call returns, and it can remove by predicate.
 
@@ -26,7 +27,8 @@ pub struct CachedManifest {
     pub record: ManifestRecord,
     /// The exact bytes that were pushed.
     pub content: Bytes,
-    /// All content that a pull of the manifest needs, with its sizes. Set when a HEAD request has found it intact.
+    /// All content that a pull of the manifest needs, with its sizes. Set when a HEAD request has found it
+    /// intact.
     pub(crate) intact: OnceLock<Box<[(Digest, u64)]>>,
     /// Counts the pulls by digest.
     pub(crate) pulls: OnceLock<Arc<PullCounter>>,

@@ -11,8 +11,8 @@ const MAX_LEN: usize = 1024;
 /// The maximum size of a config that is read for its label.
 const MAX_CONFIG: u64 = 1024 * 1024;
 
-/// Returns the annotation of the manifest, or else the label in its config. A missing, unreadable or malformed config
-/// has none.
+/// Returns the annotation of the manifest, or else the label in its config. A missing, unreadable or
+/// malformed config has none.
 pub(crate) async fn of(manifest: &Manifest, blobs: &dyn BlobStore) -> Result<Option<String>, StoreError> {
     if let Some(annotation) = annotation(manifest) {
         return Ok(Some(annotation));

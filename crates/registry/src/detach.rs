@@ -55,9 +55,9 @@ impl Registry {
 
 /// Runs an operation to its end, even if the returned future is dropped.
 ///
-/// While the client is connected, the operation runs on the task of the connection: received bytes are processed while
-/// they are in the CPU cache. After a disconnect it continues on a task of its own, and its request body ends in an
-/// error.
+/// While the client is connected, the operation runs on the task of the connection: received bytes are
+/// processed while they are in the CPU cache. After a disconnect it continues on a task of its own, and its
+/// request body ends in an error.
 fn detach<T, S>(detached: &Detached, operation: S) -> DetachOnDrop<S>
 where
     T: Send + 'static,

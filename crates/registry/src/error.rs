@@ -6,8 +6,8 @@ use store::StoreError;
 use store::metadata::{ContentRefusal, QuotaExcess, TagRefusal};
 use uuid::Uuid;
 
-/// The reason why an operation failed. The text is for the client, except for [`Error::Store`], which is for the operator
-/// alone.
+/// The reason why an operation failed. The text is for the client, except for [`Error::Store`], which is for
+/// the operator alone.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The repository does not exist.

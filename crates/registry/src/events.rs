@@ -1,7 +1,7 @@
 //! Events: the changes of the outbox that webhooks and the event stream announce.
 //!
-//! Tasks that change no content, such as a run of the garbage collection, announce an event with [`Registry::announce`].
-//! Requests that must not wait for a write use [`Registry::note`].
+//! Tasks that change no content, such as a run of the garbage collection, announce an event with
+//! [`Registry::announce`]. Requests that must not wait for a write use [`Registry::note`].
 
 use std::net::IpAddr;
 use std::sync::PoisonError;
@@ -294,7 +294,8 @@ impl Registry {
         Ok(changes.cursor(EVENTS).await?.unwrap_or_else(|| changes.newest()))
     }
 
-    /// Announces an event that no change of content causes, such as the end of a run. It is durable when this returns.
+    /// Announces an event that no change of content causes, such as the end of a run. It is durable when this
+    /// returns.
     ///
     /// # Errors
     /// Only those of the store.

@@ -13,8 +13,8 @@ const KEPT: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 60 *
 const BATCH: usize = 1_000;
 
 impl Registry {
-    /// Returns the changes of a tag, or of all tags of a repository, the latest first. The repository need not exist any
-    /// more.
+    /// Returns the changes of a tag, or of all tags of a repository, the latest first. The repository need
+    /// not exist any more.
     ///
     /// # Errors
     /// [`Error::NameUnknown`] if the repository neither exists nor has a history.
@@ -63,8 +63,9 @@ impl Registry {
         }
     }
 
-    /// Whether content of a manifest that came back is missing or damaged, so that a pull of it fails. Its files may
-    /// have been removed by hand. Returns false if the store cannot tell: the change is done all the same.
+    /// Whether content of a manifest that came back is missing or damaged, so that a pull of it fails. Its
+    /// files may have been removed by hand. Returns false if the store cannot tell: the change is done all
+    /// the same.
     pub async fn lacks_content(&self, repository: &RepositoryName, digest: &Digest) -> bool {
         let verified = self.verify_manifest(repository, &TagOrDigest::Digest(*digest)).await;
         matches!(verified, Err(Error::ManifestDamaged { .. } | Error::ManifestUnknown { .. }))

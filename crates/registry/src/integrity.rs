@@ -1,9 +1,9 @@
 //! Integrity: whether stored files match the metadata.
 //!
-//! Content whose file is missing or has another size, or that is marked as damaged, is absent to a push: HEAD of the
-//! blob, and of each manifest that needs it, answers 404, a mount becomes an upload, and a manifest that needs it is
-//! refused. The next push replaces the file and clears the mark. HEAD of a manifest includes its layers because clients
-//! such as crane skip a push if the manifest exists.
+//! Content whose file is missing or has another size, or that is marked as damaged, is absent to a push: HEAD
+//! of the blob, and of each manifest that needs it, answers 404, a mount becomes an upload, and a manifest
+//! that needs it is refused. The next push replaces the file and clears the mark. HEAD of a manifest includes
+//! its layers because clients such as crane skip a push if the manifest exists.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,7 +35,8 @@ impl Registry {
             && self.lease_manifest(repository, target)
     }
 
-    /// Like [`manifest`](Self::manifest), but only if all content that a pull needs is intact. For HEAD requests.
+    /// Like [`manifest`](Self::manifest), but only if all content that a pull needs is intact. For HEAD
+    /// requests.
     ///
     /// # Errors
     /// Those of [`manifest`](Self::manifest), and [`Error::ManifestDamaged`].
@@ -54,8 +55,8 @@ impl Registry {
         intact
     }
 
-    /// Keeps a manifest that a pusher asks for by digest until the index that lists it arrives. Returns `false` if a
-    /// collection is removing it.
+    /// Keeps a manifest that a pusher asks for by digest until the index that lists it arrives. Returns
+    /// `false` if a collection is removing it.
     fn lease_manifest(&self, repository: &RepositoryName, target: &TagOrDigest) -> bool {
         match target {
             TagOrDigest::Tag(_) => true,
@@ -116,8 +117,8 @@ impl Registry {
         Ok(needed)
     }
 
-    /// The size of a stored file. Opens and closes it, usually without a blocking thread. A file that cannot be opened
-    /// counts as missing, so that a push replaces it.
+    /// The size of a stored file. Opens and closes it, usually without a blocking thread. A file that cannot
+    /// be opened counts as missing, so that a push replaces it.
     pub(crate) async fn stored_size(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
         if let Some(size) = self.inner.blobs.stat_cached(digest) {
             return Ok(Some(size));
@@ -131,8 +132,8 @@ impl Registry {
         }
     }
 
-    /// Verifies content with a damage mark again if its file has changed: a person may have restored it. Returns whether
-    /// it is intact now.
+    /// Verifies content with a damage mark again if its file has changed: a person may have restored it.
+    /// Returns whether it is intact now.
     pub(crate) async fn is_restored(&self, digest: &Digest) -> Result<bool, Error> {
         let Some(stamp) = self.inner.blobs.stamp(digest).await? else { return Ok(false) };
         if !self.inner.verdicts.is_new(digest, stamp) {
@@ -182,8 +183,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Reads content within a limit, verifies its digest and sets or clears its damage mark. `progress` receives the bytes read so far
-    /// and stops the reading by returning `false`.
+    /// Reads content within a limit, verifies its digest and sets or clears its damage mark. `progress`
+    /// receives the bytes read so far and stops the reading by returning `false`.
     pub(crate) async fn verify(
         &self,
         digest: &Digest,

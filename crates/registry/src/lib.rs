@@ -1,4 +1,5 @@
-//! The registry: push, pull, delete, tags, referrers, search, access control. Knows neither HTTP nor files nor SQL.
+//! The registry: push, pull, delete, tags, referrers, search, access control. Knows neither HTTP nor files
+//! nor SQL.
 //!
 //! - [`manifests`], [`blobs`], [`uploads`]: the content of a repository.
 //! - [`listing`]: tags, catalog, referrers, search, usage.
@@ -19,7 +20,8 @@
 //! - [`relocation`]: moves to other places of blobs and metadata.
 //! - `metrics`: counters and gauges for a scrape.
 //! - `remote_repositories`: the catalog of a gateway.
-//! - [`rules`], `retention`, `quotas`, `reserve`, `history`: immutable tags, deletion of old tags, limits on space, undo.
+//! - [`rules`], `retention`, `quotas`, `reserve`, `history`: immutable tags, deletion of old tags, limits on
+//!   space, undo.
 //! - `lifecycle`, `background`, `adoption`: open and close, background tasks, changes by other programs.
 //! - `blob_copies`: removes copies of deleted blobs of a bucket.
 //! - `shipping`: ships the database to the bucket of the blobs.

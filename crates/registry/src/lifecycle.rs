@@ -45,7 +45,8 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The result of opening a directory.
 #[derive(Debug, Default)]
 pub struct Opened {
-    /// The content of `repositories/`, if the database was missing: a directory of `registry:2`, or a lost database.
+    /// The content of `repositories/`, if the database was missing: a directory of `registry:2`, or a lost
+    /// database.
     pub adopted: Option<Report>,
     /// Changes that other programs made since the directory was last open.
     pub changed: Report,
@@ -54,11 +55,12 @@ pub struct Opened {
 impl Registry {
     /// Opens the registry of a data directory.
     ///
-    /// A directory without a database is adopted first: its `repositories/` are read, and no content is copied.
-    /// `progress` receives the number of repositories read so far.
+    /// A directory without a database is adopted first: its `repositories/` are read, and no content is
+    /// copied. `progress` receives the number of repositories read so far.
     ///
     /// # Errors
-    /// [`Error::Store`] if the directory is in use or damaged, [`Error::Htpasswd`] if the htpasswd file is unusable.
+    /// [`Error::Store`] if the directory is in use or damaged, [`Error::Htpasswd`] if the htpasswd file is
+    /// unusable.
     pub async fn open(
         directory: Directory,
         policy: Policy,
@@ -266,7 +268,8 @@ impl Registry {
         Self { inner: self.inner.clone(), metadata: self.metadata.acting_as(actor) }
     }
 
-    /// Whether other servers may use the registry, so that each request begins with [`Registry::check_versions`].
+    /// Whether other servers may use the registry, so that each request begins with
+    /// [`Registry::check_versions`].
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.metadata.is_shared()
@@ -306,7 +309,8 @@ impl Registry {
         }
     }
 
-    /// Puts another policy into force, also for background tasks. Requests under way keep the limits that they have read.
+    /// Puts another policy into force, also for background tasks. Requests under way keep the limits that
+    /// they have read.
     ///
     /// # Errors
     /// Those of the store, if the quotas cannot be counted. The old policy then stays in force.

@@ -34,8 +34,8 @@ impl<T> Page<T> {
 }
 
 impl Registry {
-    /// Returns tags in byte order, beginning after `after`. Fallback tags of clients without the referrers API are left
-    /// out.
+    /// Returns tags in byte order, beginning after `after`. Fallback tags of clients without the referrers
+    /// API are left out.
     ///
     /// # Errors
     /// [`Error::NameUnknown`].
@@ -161,8 +161,8 @@ impl Registry {
         record.ok_or_else(|| Error::NameUnknown(repository.clone()))
     }
 
-    /// Returns the manifests whose subject is `subject`, by digest, beginning after `after`. The page is empty for an
-    /// unknown subject or repository, and ends early after megabytes of annotations.
+    /// Returns the manifests whose subject is `subject`, by digest, beginning after `after`. The page is
+    /// empty for an unknown subject or repository, and ends early after megabytes of annotations.
     ///
     /// # Errors
     /// Only those of the store.
@@ -192,8 +192,8 @@ impl Registry {
         Ok(self.metadata.referrers_in_brief(repository, subject, limit).await?)
     }
 
-    /// Returns visible repositories whose name or description has every word of the query, best match first. The total
-    /// counts visible ones only.
+    /// Returns visible repositories whose name or description has every word of the query, best match first.
+    /// The total counts visible ones only.
     ///
     /// # Errors
     /// Only those of the store.
@@ -228,7 +228,8 @@ impl Registry {
         Ok(Page::cut(self.metadata.repository_usage(visible, after, limit + 1).await?, limit))
     }
 
-    /// Returns the space of the visible repositories below each first component of their names, beginning after `after`.
+    /// Returns the space of the visible repositories below each first component of their names, beginning
+    /// after `after`.
     ///
     /// # Errors
     /// Only those of the store.
@@ -243,8 +244,8 @@ impl Registry {
         Ok(Page { items, more: owners.more })
     }
 
-    /// Returns the counted space of everything, which follows changes some seconds later. Before the first count, it is
-    /// counted now.
+    /// Returns the counted space of everything, which follows changes some seconds later. Before the first
+    /// count, it is counted now.
     ///
     /// # Errors
     /// Only those of the store.

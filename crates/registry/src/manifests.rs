@@ -15,8 +15,8 @@ use crate::integrity::Verified;
 use crate::pulls::{PullCounter, Pulled};
 use crate::{Error, Inner, Policy, Registry, description};
 
-/// The maximum number of parts of a manifest: a bound on the transaction that stores it, and so on the wait of others.
-/// Known images have at most a few hundred.
+/// The maximum number of parts of a manifest: a bound on the transaction that stores it, and so on the wait
+/// of others. Known images have at most a few hundred.
 const MAX_PARTS: usize = 10_000;
 
 /// A push of a manifest.
@@ -155,8 +155,8 @@ impl Registry {
         self.inner.pulls.count_uncached(pulled(repository, tag, manifest.record.digest));
     }
 
-    /// Records that a client found a manifest by HEAD: a use, and no pull. If the client then pulls the manifest by its
-    /// digest, this counts as a pull of the tag.
+    /// Records that a client found a manifest by HEAD: a use, and no pull. If the client then pulls the
+    /// manifest by its digest, this counts as a pull of the tag.
     pub fn record_lookup(
         &self,
         client: IpAddr,
@@ -354,8 +354,8 @@ impl Registry {
         }
     }
 
-    /// Refuses a manifest that describes a child or its subject in the same repository with another media type or size.
-    /// Clients could not pull it.
+    /// Refuses a manifest that describes a child or its subject in the same repository with another media
+    /// type or size. Clients could not pull it.
     async fn check_described(&self, repository: &RepositoryName, manifest: &Manifest) -> Result<(), Error> {
         let children = manifest.manifests.iter().filter(|child| child.media_type.is_manifest());
         let described: Vec<&Descriptor> = children.chain(&manifest.subject).collect();
@@ -378,8 +378,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Tags a manifest that the repository has. Adopted manifests may be of a kind that a push does not accept. Returns
-    /// `None` if the repository lacks it.
+    /// Tags a manifest that the repository has. Adopted manifests may be of a kind that a push does not
+    /// accept. Returns `None` if the repository lacks it.
     async fn tag_existing(
         &self,
         repository: &RepositoryName,

@@ -1,7 +1,7 @@
 //! Metrics of the registry: cache hits, background jobs, and gauges of what is stored.
 //!
-//! Counting what is stored reads the whole database. So a scrape sees numbers that are up to a minute old, or older if
-//! counting takes long.
+//! Counting what is stored reads the whole database. So a scrape sees numbers that are up to a minute old, or
+//! older if counting takes long.
 
 use std::time::{Duration, Instant};
 

@@ -32,8 +32,8 @@ impl Registry {
         }
     }
 
-    /// Checks that an upload of `size` bytes into a repository is within its quotas, as far as they are known before the
-    /// upload. An upload of an unknown size is refused if a quota is used up.
+    /// Checks that an upload of `size` bytes into a repository is within its quotas, as far as they are known
+    /// before the upload. An upload of an unknown size is refused if a quota is used up.
     ///
     /// # Errors
     /// [`Error::QuotaExceeded`].
@@ -49,7 +49,8 @@ impl Registry {
         Error::QuotaExceeded(Box::new(self.metadata.with_deleted(excess).await))
     }
 
-    /// The number of bytes that the quotas of a repository leave, with the error beyond it. `None` without a quota.
+    /// The number of bytes that the quotas of a repository leave, with the error beyond it. `None` without a
+    /// quota.
     pub(crate) async fn quota_left(
         &self,
         repository: &RepositoryName,
@@ -68,8 +69,9 @@ impl Registry {
         Ok(left.min_by_key(|(left, _)| *left))
     }
 
-    /// Refuses more bytes of an upload while the content and all other unfinished uploads use up a quota. So an owner
-    /// exceeds a quota by the bytes of one upload at most, and clients can repeat an upload whose connection broke.
+    /// Refuses more bytes of an upload while the content and all other unfinished uploads use up a quota. So
+    /// an owner exceeds a quota by the bytes of one upload at most, and clients can repeat an upload whose
+    /// connection broke.
     ///
     /// # Errors
     /// [`Error::QuotaExceeded`].
@@ -102,7 +104,8 @@ impl Registry {
         Ok(())
     }
 
-    /// The use of the quotas of all visible repositories. A quota on several repositories needs the visibility of all.
+    /// The use of the quotas of all visible repositories. A quota on several repositories needs the
+    /// visibility of all.
     ///
     /// # Errors
     /// Only those of the store.

@@ -1,9 +1,10 @@
 //! The move of a registry to other places: blobs to a bucket or back, metadata to PostgreSQL or back.
 //!
-//! Blobs are copied while the registry serves. Passes over the metadata find the blobs that were pushed meanwhile, until
-//! a pass finds few. Then changes are refused (503), the last blobs and the metadata are copied, and one file makes the
-//! new places those of the registry. The old ones serve pulls until the server is restarted. Nothing is deleted there.
-//! A move that is interrupted before that file changes nothing, and the next one goes on: blobs in the target stay.
+//! Blobs are copied while the registry serves. Passes over the metadata find the blobs that were pushed
+//! meanwhile, until a pass finds few. Then changes are refused (503), the last blobs and the metadata are
+//! copied, and one file makes the new places those of the registry. The old ones serve pulls until the server
+//! is restarted. Nothing is deleted there. A move that is interrupted before that file changes nothing, and
+//! the next one goes on: blobs in the target stay.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,8 +60,8 @@ pub struct RelocationReport {
 }
 
 impl Registry {
-    /// Moves the registry to other places. Afterwards it refuses changes until it is closed, and is to be opened with
-    /// the new settings. If the future is dropped, the move ends, unless it is complete.
+    /// Moves the registry to other places. Afterwards it refuses changes until it is closed, and is to be
+    /// opened with the new settings. If the future is dropped, the move ends, unless it is complete.
     ///
     /// # Errors
     /// [`Error::Store`] with the reason. The old places are then still those of the registry.

@@ -16,7 +16,8 @@ impl Registry {
         Ok(self.metadata.learn_repositories(repositories).await?)
     }
 
-    /// Returns all names in byte order, beginning after `after`. For the gateway itself: permissions do not apply.
+    /// Returns all names in byte order, beginning after `after`. For the gateway itself: permissions do not
+    /// apply.
     ///
     /// # Errors
     /// Only those of the store.

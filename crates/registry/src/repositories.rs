@@ -1,4 +1,5 @@
-//! Deletion of whole repositories: a job of small transactions, so that other pushes do not wait. And the way back.
+//! Deletion of whole repositories: a job of small transactions, so that other pushes do not wait. And the way
+//! back.
 
 use oci::{Digest, RepositoryName, TagOrDigest};
 use store::metadata::{DeletedManifest, Job, JobStep, Restored};
@@ -7,8 +8,8 @@ use crate::listing::Page;
 use crate::{Error, Registry};
 
 impl Registry {
-    /// Deletes a repository with its tags, manifests and blob links, and waits for the end. After a crash, the next start
-    /// resumes the deletion.
+    /// Deletes a repository with its tags, manifests and blob links, and waits for the end. After a crash,
+    /// the next start resumes the deletion.
     ///
     /// # Errors
     /// [`Error::DeleteDisabled`], [`Error::NameUnknown`], [`Error::NotAdopted`].
@@ -30,8 +31,8 @@ impl Registry {
         .await
     }
 
-    /// Restores a deleted manifest with its children, its layers, its tags, and the referrers that were deleted with it.
-    /// A tag that exists stays as it is. First ends a running deletion of the repository.
+    /// Restores a deleted manifest with its children, its layers, its tags, and the referrers that were
+    /// deleted with it. A tag that exists stays as it is. First ends a running deletion of the repository.
     ///
     /// # Errors
     /// [`Error::ManifestUnknown`] if it was not deleted, or its grace period is over.
@@ -61,8 +62,8 @@ impl Registry {
         Ok(self.metadata.repository_exists(repository).await?)
     }
 
-    /// Returns the deleted manifests of a repository that can be restored, the last deleted first, with ids below
-    /// `before`.
+    /// Returns the deleted manifests of a repository that can be restored, the last deleted first, with ids
+    /// below `before`.
     ///
     /// # Errors
     /// Those of the store.

@@ -1,5 +1,5 @@
-//! Reserve: free space that uploads leave, so that the disk never gets full and deletions have room. `storage_state`
-//! checks it.
+//! Reserve: free space that uploads leave, so that the disk never gets full and deletions have room.
+//! `storage_state` checks it.
 
 /// The free space to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

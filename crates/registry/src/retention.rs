@@ -62,13 +62,13 @@ pub struct RetentionReport {
     pub kept: u64,
     /// The deletions.
     pub deleted: Vec<RetainedDeletion>,
-    /// Until when an undo takes the run back: the first of its deletions goes then. `None` for a preview, and without
-    /// a grace period.
+    /// Until when an undo takes the run back: the first of its deletions goes then. `None` for a preview, and
+    /// without a grace period.
     pub undo_until: Option<SystemTime>,
 }
 
-/// The rules of all owners. Those of one owner are compiled at a time, which bounds the memory: repositories come in the
-/// order of their names.
+/// The rules of all owners. Those of one owner are compiled at a time, which bounds the memory: repositories
+/// come in the order of their names.
 struct OwnerRules {
     json: HashMap<String, String>,
     current: Option<(String, Vec<RetentionRule>)>,
@@ -215,8 +215,8 @@ impl Registry {
         Ok(OwnerRules { json, current: None })
     }
 
-    /// Returns the retention rules in the order in which they apply: those of the configuration, then those of owners. The
-    /// rules of an owner that cannot be read are left out.
+    /// Returns the retention rules in the order in which they apply: those of the configuration, then those
+    /// of owners. The rules of an owner that cannot be read are left out.
     ///
     /// # Errors
     /// Only those of the store.
@@ -238,7 +238,8 @@ impl Registry {
         Ok(self.metadata.retention_rules(owner).await?)
     }
 
-    /// Sets the retention rules of an owner, after [`retention::from_json`] has accepted them. `None` removes them.
+    /// Sets the retention rules of an owner, after [`retention::from_json`] has accepted them. `None` removes
+    /// them.
     ///
     /// # Errors
     /// Only those of the store.
@@ -246,8 +247,8 @@ impl Registry {
         Ok(self.metadata.set_retention_rules(owner, rules).await?)
     }
 
-    /// Takes back all deletions of a retention run, as far as the trash still has them. A tag that was pushed since then
-    /// stays.
+    /// Takes back all deletions of a retention run, as far as the trash still has them. A tag that was pushed
+    /// since then stays.
     ///
     /// # Errors
     /// Those of the store.

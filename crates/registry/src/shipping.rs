@@ -1,4 +1,5 @@
-//! Shipping of the database to the bucket of the blobs: at a start, at an interval or with each commit, and at the end.
+//! Shipping of the database to the bucket of the blobs: at a start, at an interval or with each commit, and
+//! at the end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +26,8 @@ pub(crate) async fn restore(directory: &Directory, blobs: &dyn BlobStore) -> Res
     Ok(())
 }
 
-/// Begins to ship, before the first request. `None` if the policy does not want it. The caller has the lease of the
-/// bucket.
+/// Begins to ship, before the first request. `None` if the policy does not want it. The caller has the lease
+/// of the bucket.
 pub(crate) async fn open(
     directory: &Directory,
     metadata: &Metadata,

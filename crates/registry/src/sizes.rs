@@ -1,4 +1,5 @@
-//! Sizes of repositories, owners and the whole registry, for lists and pages: counted in the background after changes.
+//! Sizes of repositories, owners and the whole registry, for lists and pages: counted in the background after
+//! changes.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use crate::{DiskState, Error, Registry};
 const PERIOD: Duration = Duration::from_secs(10);
 /// The repositories of one transaction, and the owners of one read.
 const BATCH: usize = 128;
-/// The pause between two counts of an owner, in durations of the last count. A registry with many blobs thus counts for
-/// a hundredth of the time at most.
+/// The pause between two counts of an owner, in durations of the last count. A registry with many blobs thus
+/// counts for a hundredth of the time at most.
 const PAUSE_FACTOR: u32 = 100;
 
 /// The owners whose count has to wait, with the end of the wait.

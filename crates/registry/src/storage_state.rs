@@ -1,7 +1,8 @@
 //! The state of the storage: the one answer for writes, probes and background tasks.
 //!
-//! Content, database and object store have to be in their place ([`Registry::check_place`]). For more content, the disk
-//! has to keep the reserve as well ([`Registry::check_writable`]). [`Registry::disk_state`] sums up the disk.
+//! Content, database and object store have to be in their place ([`Registry::check_place`]). For more
+//! content, the disk has to keep the reserve as well ([`Registry::check_writable`]). [`Registry::disk_state`]
+//! sums up the disk.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -79,8 +80,8 @@ impl Registry {
         }
     }
 
-    /// Checks that the content is in its place, before a write. An object store that does not answer fails the write
-    /// itself.
+    /// Checks that the content is in its place, before a write. An object store that does not answer fails
+    /// the write itself.
     pub(crate) fn check_place(&self) -> Result<(), StoreError> {
         self.inner.content.check()?;
         match self.check_blob_store() {
@@ -114,8 +115,8 @@ impl Registry {
         *self.inner.blob_store_error.0.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 
-    /// The free space, from the cache if that is enough. A refusal needs the present value. If it is enough, `taken` bytes
-    /// are subtracted in the cache, so that several uploads within its TTL leave the reserve.
+    /// The free space, from the cache if that is enough. A refusal needs the present value. If it is enough,
+    /// `taken` bytes are subtracted in the cache, so that several uploads within its TTL leave the reserve.
     fn free_space(&self, is_enough: impl Fn(Space) -> bool, taken: u64) -> Option<Space> {
         let mut cached = self.inner.free_space.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, space) = match *cached {

@@ -1,8 +1,8 @@
-//! Watch of the storage: logs when another program moves the content or the database away from under the server, and
-//! when the object store does not answer.
+//! Watch of the storage: logs when another program moves the content or the database away from under the
+//! server, and when the object store does not answer.
 //!
-//! Each write checks the same before it is acknowledged (`storage_state`). The watch tells the operator before the next
-//! write fails.
+//! Each write checks the same before it is acknowledged (`storage_state`). The watch tells the operator
+//! before the next write fails.
 
 use std::time::Duration;
 

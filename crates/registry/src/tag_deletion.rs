@@ -6,8 +6,8 @@ use store::metadata::TagDeletion;
 use crate::{Error, Registry};
 
 impl Registry {
-    /// Deletes tags in one transaction. Their manifests stay. A tag that a rule keeps does not keep the others. Returns
-    /// the result of each, in the order of `tags`.
+    /// Deletes tags in one transaction. Their manifests stay. A tag that a rule keeps does not keep the
+    /// others. Returns the result of each, in the order of `tags`.
     ///
     /// # Errors
     /// [`Error::DeleteDisabled`], [`Error::NameUnknown`].

@@ -1,7 +1,7 @@
 //! Tag lookups: a bounded cache of the tags that clients have asked for by HEAD.
 //!
-//! docker and containerd resolve a tag by HEAD, and GET its manifest by digest. This cache tells which tag such a pull
-//! belongs to.
+//! docker and containerd resolve a tag by HEAD, and GET its manifest by digest. This cache tells which tag
+//! such a pull belongs to.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -39,7 +39,8 @@ impl TagLookups {
         self.is_used.store(true, Ordering::Relaxed);
     }
 
-    /// Returns the tag that the client looked up before it asks for this manifest. Each lookup is good for one pull.
+    /// Returns the tag that the client looked up before it asks for this manifest. Each lookup is good for
+    /// one pull.
     pub(crate) fn take(&self, client: IpAddr, repository: &RepositoryName, digest: &Digest) -> Option<Tag> {
         if !self.is_used.load(Ordering::Relaxed) {
             return None;

@@ -1,7 +1,7 @@
 //! Webhooks: which events each receiver gets, and the queue of deliveries. Sending is a matter of HTTP.
 //!
-//! A change is turned into deliveries by a consumer of the outbox, in the transaction that advances its cursor. A
-//! delivery stays pending until the receiver has answered, so each event arrives at least once.
+//! A change is turned into deliveries by a consumer of the outbox, in the transaction that advances its
+//! cursor. A delivery stays pending until the receiver has answered, so each event arrives at least once.
 
 use accounts::Pattern;
 use oci::MediaType;
@@ -107,8 +107,8 @@ pub const fn is_notification(kind: EventKind) -> bool {
 }
 
 impl Registry {
-    /// Whether a webhook may still get an event. The rights of its account count when the event is enqueued, and again
-    /// when it is sent.
+    /// Whether a webhook may still get an event. The rights of its account count when the event is enqueued,
+    /// and again when it is sent.
     ///
     /// # Errors
     /// Only those of the store.
@@ -128,8 +128,8 @@ impl Registry {
         Ok(records.into_iter().filter_map(|record| Webhook::try_from(record).ok()).collect())
     }
 
-    /// Begins or ends to enqueue deliveries: without webhooks, changes need not be kept for them. Removes the deliveries
-    /// of webhooks that are gone.
+    /// Begins or ends to enqueue deliveries: without webhooks, changes need not be kept for them. Removes the
+    /// deliveries of webhooks that are gone.
     ///
     /// # Errors
     /// Only those of the store.
@@ -147,7 +147,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Keeps changes for deliveries from now on, also those before [`prepare_deliveries`](Self::prepare_deliveries).
+    /// Keeps changes for deliveries from now on, also those before
+    /// [`prepare_deliveries`](Self::prepare_deliveries).
     ///
     /// # Errors
     /// Only those of the store.
@@ -156,8 +157,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Enqueues the deliveries of the next changes. Returns whether there were changes. `is_current` says whether
-    /// `webhooks` are still all; otherwise a new one could miss changes after its own.
+    /// Enqueues the deliveries of the next changes. Returns whether there were changes. `is_current` says
+    /// whether `webhooks` are still all; otherwise a new one could miss changes after its own.
     ///
     /// # Errors
     /// Only those of the store.

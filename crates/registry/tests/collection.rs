@@ -339,8 +339,8 @@ const TAGS: [&str; 3] = ["latest", "1", "2"];
 /// The images that tags must lead to, by repository and tag.
 type Model = BTreeMap<(&'static str, &'static str), Vec<Vec<u8>>>;
 
-/// Applies random operations. After each collection all tags of the model are pulled down to their layers, and at the
-/// end the files are those that the model needs.
+/// Applies random operations. After each collection all tags of the model are pulled down to their layers,
+/// and at the end the files are those that the model needs.
 async fn run(seed: u64, operations: usize) {
     let mut random = Random(seed);
     let mut fixture = Fixture::new().await;

@@ -1,4 +1,5 @@
-//! Damaged content: a check that reads it sets a mark, and the content is absent to pushes until it is pushed again.
+//! Damaged content: a check that reads it sets a mark, and the content is absent to pushes until it is pushed
+//! again.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

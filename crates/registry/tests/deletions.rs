@@ -1,5 +1,5 @@
-//! Deletions that nobody waits for to the end, as when a client hangs up: what was deleted does not come back from
-//! memory.
+//! Deletions that nobody waits for to the end, as when a client hangs up: what was deleted does not come back
+//! from memory.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,5 +1,6 @@
-//! Model-based property test of the history of tags: pushes with mounts, moves, deletions, retention runs, undo, erasure
-//! and collections. After each operation, all tags and images must equal the model's, and each image must be complete.
+//! Model-based property test of the history of tags: pushes with mounts, moves, deletions, retention runs,
+//! undo, erasure and collections. After each operation, all tags and images must equal the model's, and each
+//! image must be complete.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 

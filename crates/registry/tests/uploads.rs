@@ -93,7 +93,8 @@ async fn upload_keeps_bytes_of_an_abandoned_request() {
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel::<Piece>();
     let slow = stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
     sender.send(Ok(Bytes::from_static(b"con"))).unwrap();
-    // As HTTP/2 does when a client resets the stream: nobody waits for the outcome any more, and then the body ends.
+    // As HTTP/2 does when a client resets the stream: nobody waits for the outcome any more, and then the
+    // body ends.
     let request = registry.append_upload(&app, None, id, None, Box::pin(slow));
     tokio::time::timeout(Duration::from_millis(50), request).await.unwrap_err();
     sender.send(Err(ReceiveError::Torn("stream reset".to_owned()))).unwrap();

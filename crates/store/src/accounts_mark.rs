@@ -1,8 +1,8 @@
 //! The accounts mark: files which say that a directory has had accounts.
 //!
-//! A lost database looks like a new one, and a registry without accounts is open to everyone. One mark lies beside the
-//! database. A second one lies beside the content, because the content can be opened without our own directory: from a
-//! copy, or by the path of its `v2` directory.
+//! A lost database looks like a new one, and a registry without accounts is open to everyone. One mark lies
+//! beside the database. A second one lies beside the content, because the content can be opened without our
+//! own directory: from a copy, or by the path of its `v2` directory.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};

@@ -1,22 +1,24 @@
 //! Adoption: imports a `repositories/` directory in distribution's layout into the metadata.
 //!
-//! One code path adopts the directory of another registry, rebuilds a lost database, and imports the changes that
-//! another program made while the server was stopped. It writes only metadata: it looks layers up in the blob store
-//! and reads new manifests from it.
+//! One code path adopts the directory of another registry, rebuilds a lost database, and imports the changes
+//! that another program made while the server was stopped. It writes only metadata: it looks layers up in the
+//! blob store and reads new manifests from it.
 //!
-//! The view shows the state of the metadata, except for items in the outbox (see [`view`](crate::view)). So a link that
-//! differs and is not in the outbox was changed by another program, and the metadata follows it.
+//! The view shows the state of the metadata, except for items in the outbox (see [`view`](crate::view)). So a
+//! link that differs and is not in the outbox was changed by another program, and the metadata follows it.
 //!
-//! Links that cannot be adopted stay on disk and are recorded ([`Metadata::view_problems`]). Their directory is read
-//! again each time. A missing link or directory alone does not delete an image. These traces of distribution do:
+//! Links that cannot be adopted stay on disk and are recorded ([`Metadata::view_problems`]). Their directory
+//! is read again each time. A missing link or directory alone does not delete an image. These traces of
+//! distribution do:
 //!
 //! - A digest directory without its `link`, which no tag and no image needs: deleted through the API.
 //! - Neither the directory nor the content of a manifest: `garbage-collect`.
 //! - No directory of a tag whose manifest has one.
 //!
-//! The last two count only in a `tags` directory that has held all tags of the repository ([`TagsDirectory`]). In one
-//! that was made anew, after a removal by hand or on an empty file system, they are absent for another reason. Several
-//! tags that leave an empty directory, while their images stay, were removed by accident, and are kept.
+//! The last two count only in a `tags` directory that has held all tags of the repository
+//! ([`TagsDirectory`]). In one that was made anew, after a removal by hand or on an empty file system, they
+//! are absent for another reason. Several tags that leave an empty directory, while their images stay, were
+//! removed by accident, and are kept.
 
 #[cfg(test)]
 mod tests;
@@ -121,14 +123,14 @@ impl fmt::Display for Change {
 
 /// Imports the view of `directory` into `metadata`, which may be empty or not.
 ///
-/// - `describe` returns the description of an image, for its repository. It is called for new manifests: for `latest`
-///   first, then for the most recent tags, until one has a description.
+/// - `describe` returns the description of an image, for its repository. It is called for new manifests: for
+///   `latest` first, then for the most recent tags, until one has a description.
 /// - `progress` receives the number of repositories read so far. Their total is unknown.
 /// - `turn` keeps the writer of the view from writing a link during a comparison.
 ///
 /// # Errors
-/// [`StoreError`] if the directory cannot be read or the metadata cannot be written. The [`Report`] holds the problems
-/// of single links.
+/// [`StoreError`] if the directory cannot be read or the metadata cannot be written. The [`Report`] holds the
+/// problems of single links.
 pub async fn adopt(
     directory: &Directory,
     blobs: &dyn BlobStore,
@@ -381,7 +383,8 @@ impl Adoption<'_, '_> {
                         let found = Import::Blob { repository, digest: *digest, size, at: *at };
                         difference.imports.push((found, None));
                     }
-                    // distribution's garbage-collect leaves such links. They are a problem only if an image needs them.
+                    // distribution's garbage-collect leaves such links. They are a problem only if an image
+                    // needs them.
                     Ok(None) => _ = dangling.insert(*digest),
                     Err(what) => difference.problems.push(problem(format!("_layers/{digest}"), what)),
                 }
@@ -409,8 +412,8 @@ impl Adoption<'_, '_> {
         let mut removed = Vec::new();
         let absent: Vec<_> = known.manifests.difference(&served).copied().collect();
         for digest in &absent {
-            // distribution's delete removes the tags of a manifest with its link. A tag that is still there, or an
-            // index that lists the manifest, shows that only the link was lost.
+            // distribution's delete removes the tags of a manifest with its link. A tag that is still there,
+            // or an index that lists the manifest, shows that only the link was lost.
             let is_tagged = tags.present.iter().any(|tag| tag.target == *digest)
                 || known.tags.iter().any(|(tag, target)| target == digest && !is_removed(tag, target));
             let is_unlinked = revisions.unlinked.contains(digest)
@@ -487,8 +490,8 @@ impl Adoption<'_, '_> {
         let mut tagged = HashSet::new();
         for tag in present {
             let before = known.tags.get(&tag.name);
-            // A link that is newer than our pending changes, and has none of their targets, is of another program that
-            // ran after this one was killed.
+            // A link that is newer than our pending changes, and has none of their targets, is of another
+            // program that ran after this one was killed.
             let is_newer = known
                 .unwritten_tags
                 .get(&tag.name)
@@ -571,8 +574,8 @@ impl Adoption<'_, '_> {
         Ok(difference)
     }
 
-    /// Returns the size of a blob. The inner error is the problem of this blob: one unreadable file or directory does
-    /// not stop the adoption.
+    /// Returns the size of a blob. The inner error is the problem of this blob: one unreadable file or
+    /// directory does not stop the adoption.
     async fn stat(&self, digest: &Digest) -> Result<Result<Option<u64>, String>, StoreError> {
         match self.blobs.stat(digest).await {
             Err(StoreError::Io { source, .. }) => Ok(Err(format!("its blob cannot be read: {source}"))),

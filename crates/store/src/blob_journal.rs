@@ -55,8 +55,8 @@ impl BlobJournal {
         self.restore_all(&mut restored).await
     }
 
-    /// Writes and syncs the files of all content acknowledged before the call, and empties the journal. Content whose
-    /// file cannot be written stays. Returns the number of written contents.
+    /// Writes and syncs the files of all content acknowledged before the call, and empties the journal.
+    /// Content whose file cannot be written stays. Returns the number of written contents.
     ///
     /// # Errors
     /// [`StoreError`]; the journal keeps everything.

@@ -1,7 +1,7 @@
 //! The place of a registry's blobs: its data directory, or a bucket.
 //!
-//! The data directory records the bucket, so that neither a start without the setting nor one with another bucket
-//! serves a registry whose content is elsewhere.
+//! The data directory records the bucket, so that neither a start without the setting nor one with another
+//! bucket serves a registry whose content is elsewhere.
 
 use std::fs;
 use std::io;

@@ -1,7 +1,8 @@
 //! Thread pool for blocking work, with two priorities.
 //!
-//! Threads that answer requests must not wait behind work that takes seconds anyway, such as hashing and writing a
-//! large upload. Creating the files of small pushes takes more CPU time than the pushes. Both run on nice threads.
+//! Threads that answer requests must not wait behind work that takes seconds anyway, such as hashing and
+//! writing a large upload. Creating the files of small pushes takes more CPU time than the pushes. Both run
+//! on nice threads.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +13,8 @@ use tokio::task::JoinHandle;
 
 use crate::StoreError;
 
-/// The nice value of a low-priority thread, of 0 to 19: it gets about a tenth of the CPU time of another thread.
+/// The nice value of a low-priority thread, of 0 to 19: it gets about a tenth of the CPU time of another
+/// thread.
 const NICE: i32 = 10;
 
 /// The share of CPU time under load.
@@ -24,8 +26,8 @@ pub(crate) enum Priority {
     Ordinary,
 }
 
-/// A separate pool: a nice thread needs a privilege to become normal again. Only the blocking threads of this runtime
-/// are used. `None` if it cannot be created.
+/// A separate pool: a nice thread needs a privilege to become normal again. Only the blocking threads of this
+/// runtime are used. `None` if it cannot be created.
 static NICE_THREADS: LazyLock<Option<Runtime>> = LazyLock::new(|| {
     // On Linux niceness belongs to a thread. If it is denied, the work runs all the same.
     let be_nice = || {
@@ -34,8 +36,8 @@ static NICE_THREADS: LazyLock<Option<Runtime>> = LazyLock::new(|| {
     Builder::new_current_thread().thread_name("background").on_thread_start(be_nice).build().ok()
 });
 
-/// Blocking work in progress. Dropping it cancels work that has not begun; begun work runs to its end. `None` if no
-/// thread can be created.
+/// Blocking work in progress. Dropping it cancels work that has not begun; begun work runs to its end. `None`
+/// if no thread can be created.
 pub(crate) struct Task<T>(Option<JoinHandle<Result<T, StoreError>>>);
 
 impl<T> Task<T> {
@@ -83,8 +85,8 @@ pub(crate) fn spawn_blocking_at<T: Send + 'static>(
     spawn_on(&nice_threads.map_or_else(Handle::current, |runtime| runtime.handle().clone()), work)
 }
 
-/// Starts blocking work on a runtime. Tokio panics if its pool has no thread and the system allows none. The work is then
-/// an error of the request, and does not run later, when there are threads again.
+/// Starts blocking work on a runtime. Tokio panics if its pool has no thread and the system allows none. The
+/// work is then an error of the request, and does not run later, when there are threads again.
 fn spawn_on<T: Send + 'static>(
     runtime: &Handle,
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,

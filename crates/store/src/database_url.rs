@@ -103,8 +103,8 @@ impl DatabaseUrl {
         Ok(Self { config, encryption, role: ServerRole::Alone })
     }
 
-    /// The time for a session to begin. `connect_timeout` is that for one address of a host, and ends before the TLS
-    /// handshake.
+    /// The time for a session to begin. `connect_timeout` is that for one address of a host, and ends before
+    /// the TLS handshake.
     pub(crate) fn connect_within(&self) -> Duration {
         let for_each = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
         let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(u32::MAX);

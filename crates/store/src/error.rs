@@ -138,7 +138,8 @@ impl StoreError {
         self.database_kind() == Some(DatabaseErrorKind::Away)
     }
 
-    /// Returns whether the file system is mounted read-only, or has become read-only after a fault of the disk.
+    /// Returns whether the file system is mounted read-only, or has become read-only after a fault of the
+    /// disk.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem)

@@ -1,7 +1,7 @@
 //! The place of a registry's metadata: a file of the data directory, or PostgreSQL.
 //!
-//! The data directory records the database, so that neither a start without the setting nor one with another database
-//! serves a registry whose images and accounts are elsewhere.
+//! The data directory records the database, so that neither a start without the setting nor one with another
+//! database serves a registry whose images and accounts are elsewhere.
 
 use std::fs;
 use std::io;

@@ -17,8 +17,8 @@ pub struct ObjectSettings {
     pub region: Option<String>,
     /// Whether the bucket is in the path of a request, and not in its host name.
     pub path_style: bool,
-    /// The access key, or the account of Azure with its key. Without one, the usual sources of the provider's tools are
-    /// asked.
+    /// The access key, or the account of Azure with its key. Without one, the usual sources of the provider's
+    /// tools are asked.
     pub key: Option<SharedKey>,
     /// Whether the links of the `repositories/` view are written to the bucket as well.
     pub view: bool,
@@ -92,7 +92,8 @@ impl SharedKey {
         self.set(other.whole());
     }
 
-    /// Reads the file of the secret again. Returns the present key if it is not `used`, which the store has refused.
+    /// Reads the file of the secret again. Returns the present key if it is not `used`, which the store has
+    /// refused.
     pub(crate) async fn changed_since(&self, used: &AccessKey) -> Option<AccessKey> {
         let now = self.whole();
         if now.key != *used {

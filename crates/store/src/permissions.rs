@@ -1,5 +1,5 @@
-//! Permissions of new files and directories: the owner writes, the group reads, others have no access. Files of
-//! another registry keep theirs.
+//! Permissions of new files and directories: the owner writes, the group reads, others have no access. Files
+//! of another registry keep theirs.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -36,8 +36,8 @@ pub(crate) fn create_dir_all(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY).create(path)
 }
 
-/// Creates a directory and its missing parents below `root`, which must exist: a tree that was moved away is not
-/// created again. Returns whether the directory is new.
+/// Creates a directory and its missing parents below `root`, which must exist: a tree that was moved away is
+/// not created again. Returns whether the directory is new.
 ///
 /// Tries the innermost directory first, because its parents nearly always exist.
 pub(crate) fn create_dir_below(root: &Path, directory: &Path) -> io::Result<bool> {

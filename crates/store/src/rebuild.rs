@@ -1,5 +1,5 @@
-//! Rebuilds a lost or missing database from the directory tree: the first start on a directory of `registry:2`, or a
-//! start after the database was lost.
+//! Rebuilds a lost or missing database from the directory tree: the first start on a directory of
+//! `registry:2`, or a start after the database was lost.
 
 use std::fs;
 use std::path::Path;
@@ -16,8 +16,8 @@ const ADOPTED: &str = "metadata.adopted";
 
 /// Creates the database of a directory that has none, from its `repositories/` tree.
 ///
-/// The new database has a temporary name until it is complete, so an interrupted rebuild starts again. Returns `None`
-/// if the directory has a database, or neither repositories nor problems.
+/// The new database has a temporary name until it is complete, so an interrupted rebuild starts again.
+/// Returns `None` if the directory has a database, or neither repositories nor problems.
 ///
 /// # Errors
 /// Those of [`adopt::adopt`], and [`StoreError::Io`] if the new database cannot be put in place.
@@ -44,8 +44,8 @@ fn is_adopted(report: &Report) -> bool {
     report.repositories > 0 || !report.problems.is_empty()
 }
 
-/// Copies the links of a bucket that distribution wrote, if the directory has no content. The directory is marked until
-/// the bucket belongs to its database, so that an interrupted adoption begins again.
+/// Copies the links of a bucket that distribution wrote, if the directory has no content. The directory is
+/// marked until the bucket belongs to its database, so that an interrupted adoption begins again.
 async fn import_links(directory: &Directory) -> Result<(), StoreError> {
     let Some(settings) = directory.objects() else { return Ok(()) };
     if !directory.is_adopting(settings)? && !directory.is_without_content()? {
@@ -94,8 +94,9 @@ async fn rebuild_file(
     Ok(report)
 }
 
-/// Fills an empty database in PostgreSQL with the content of another registry: first a file, which is copied then in one
-/// transaction. The file stays until the database is recorded, so that an interrupted copy begins again.
+/// Fills an empty database in PostgreSQL with the content of another registry: first a file, which is copied
+/// then in one transaction. The file stays until the database is recorded, so that an interrupted copy begins
+/// again.
 async fn rebuild_server(
     directory: &Directory,
     url: &DatabaseUrl,

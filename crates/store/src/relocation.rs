@@ -1,8 +1,8 @@
 //! The last step of a move of blobs or metadata to another place, and its completion after a crash.
 //!
-//! The data directory stays, and records the places. Until the file `wharfinger/move` is there, the old places are the
-//! registry's; from then on the new ones are. The records follow from that file, also at the next start, so that no
-//! crash leaves one record of each.
+//! The data directory stays, and records the places. Until the file `wharfinger/move` is there, the old
+//! places are the registry's; from then on the new ones are. The records follow from that file, also at the
+//! next start, so that no crash leaves one record of each.
 
 use std::fs;
 use std::io;
@@ -200,8 +200,8 @@ impl Directory {
         .await
     }
 
-    /// Writes the records of a committed move, which a crash may have interrupted. `None` if there is none. The caller
-    /// holds the lock.
+    /// Writes the records of a committed move, which a crash may have interrupted. `None` if there is none.
+    /// The caller holds the lock.
     ///
     /// # Errors
     /// [`StoreError::Io`].
@@ -241,7 +241,8 @@ impl Directory {
         }
     }
 
-    /// Writes the records of the new places. Idempotent. `is_served`: `metadata.db` is in use by this process.
+    /// Writes the records of the new places. Idempotent. `is_served`: `metadata.db` is in use by this
+    /// process.
     fn record(&self, committed: &Committed, is_served: bool) -> Result<(), StoreError> {
         match committed.blobs.as_deref() {
             None => {}

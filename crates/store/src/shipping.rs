@@ -1,12 +1,13 @@
 //! Shipping: an SQLite database in the bucket of the blobs, from which an empty machine goes on.
 //!
-//! A snapshot is shipped at the start, and again when the changes since then are large. Between two snapshots, the pages
-//! that commits have changed are shipped ([`segment`]): at an interval, or before the operations of a commit are answered.
-//! So what is lost with a machine is bounded. A snapshot is made while commits go on. The changes since its beginning are
-//! applied to it, and all of them are stored before it counts.
+//! A snapshot is shipped at the start, and again when the changes since then are large. Between two
+//! snapshots, the pages that commits have changed are shipped ([`segment`]): at an interval, or before the
+//! operations of a commit are answered. So what is lost with a machine is bounded. A snapshot is made while
+//! commits go on. The changes since its beginning are applied to it, and all of them are stored before it
+//! counts.
 //!
-//! The lease of the bucket keeps a second server out. A snapshot names the data directory that made it: a directory whose
-//! database was continued elsewhere is refused, because both would be the truth.
+//! The lease of the bucket keeps a second server out. A snapshot names the data directory that made it: a
+//! directory whose database was continued elsewhere is refused, because both would be the truth.
 
 pub(crate) mod segment;
 
@@ -92,7 +93,8 @@ struct Turn {
 }
 
 impl Shipping {
-    /// Prepares to ship. Each commit waits for the store if the interval is zero. Sends no request. Called on a runtime.
+    /// Prepares to ship. Each commit waits for the store if the interval is zero. Sends no request. Called on
+    /// a runtime.
     ///
     /// # Errors
     /// [`StoreError::Directory`] if the blobs are not in a bucket, or the metadata are in PostgreSQL.
@@ -153,7 +155,8 @@ impl Shipping {
             let mut turn = inner.turn.lock().await;
             let mut changes = inner.changes();
             if std::mem::take(&mut changes.is_broken) {
-                // The gap ends a restoration from the older snapshot. Commits from here on belong to the new one.
+                // The gap ends a restoration from the older snapshot. Commits from here on belong to the new
+                // one.
                 turn.next += 1;
                 changes.is_recovering = true;
             }
@@ -351,8 +354,8 @@ pub async fn check(directory: &Directory, id: &str) -> Result<(), StoreError> {
     )))
 }
 
-/// Removes the snapshots of this database, which is no longer shipped, because they get old. The caller has the lease of
-/// the bucket.
+/// Removes the snapshots of this database, which is no longer shipped, because they get old. The caller has
+/// the lease of the bucket.
 ///
 /// # Errors
 /// Those of the bucket.
@@ -365,12 +368,13 @@ pub async fn forget(directory: &Directory, id: &str) -> Result<(), StoreError> {
     }
 }
 
-/// Restores the newest snapshot and the changes after it into an empty data directory. Returns the time of the last
-/// change in seconds since 1970; `None` if the directory is not empty, or there is no snapshot. Takes the lease of the
-/// bucket before, so that the server which ships has ended.
+/// Restores the newest snapshot and the changes after it into an empty data directory. Returns the time of
+/// the last change in seconds since 1970; `None` if the directory is not empty, or there is no snapshot.
+/// Takes the lease of the bucket before, so that the server which ships has ended.
 ///
 /// # Errors
-/// [`StoreError::Directory`] if another server uses the bucket, and with the next steps if a snapshot is damaged.
+/// [`StoreError::Directory`] if another server uses the bucket, and with the next steps if a snapshot is
+/// damaged.
 pub async fn restore_if_empty(
     directory: &Directory,
     blobs: &dyn BlobStore,

@@ -28,11 +28,12 @@ impl Space {
     }
 }
 
-/// Returns whether the file system of an existing file is mounted read-only, or has become read-only after a fault.
+/// Returns whether the file system of an existing file is mounted read-only, or has become read-only after a
+/// fault.
 ///
-/// Since Linux 6.15, ext4 does not mark the file system or the mount after a fault, so statvfs does not show it. Writes
-/// are refused, also an empty one, which changes nothing. Closing a file frees the locks of this process on it, so it
-/// must not be a database.
+/// Since Linux 6.15, ext4 does not mark the file system or the mount after a fault, so statvfs does not show
+/// it. Writes are refused, also an empty one, which changes nothing. Closing a file frees the locks of this
+/// process on it, so it must not be a database.
 pub(crate) fn is_read_only(file: &Path) -> bool {
     let written = File::options().write(true).open(file).and_then(|mut file| file.write(&[]));
     written.is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem)

@@ -1,19 +1,19 @@
 //! The `repositories/` view: links in distribution's layout, derived from the metadata.
 //!
-//! No request reads the view. It shows the images as files, distribution can serve the directory, and adoption can
-//! rebuild a lost database from it (see [`adopt`](crate::adopt)).
+//! No request reads the view. It shows the images as files, distribution can serve the directory, and
+//! adoption can rebuild a lost database from it (see [`adopt`](crate::adopt)).
 //!
-//! The view is a consumer of the outbox, to which each write to the metadata appends its changes. One task debounces
-//! the changes, reads the current state of each changed item, writes its links, syncs, and then acknowledges the
-//! changes. The steps are idempotent, so a crash in between only repeats them. One `syncfs` serves all links of a
-//! round; syncing each link would cost several syncs for each push.
+//! The view is a consumer of the outbox, to which each write to the metadata appends its changes. One task
+//! debounces the changes, reads the current state of each changed item, writes its links, syncs, and then
+//! acknowledges the changes. The steps are idempotent, so a crash in between only repeats them. One `syncfs`
+//! serves all links of a round; syncing each link would cost several syncs for each push.
 //!
-//! Several servers of one registry have no view in files: each has a data directory of its own, and nothing is adopted
-//! there. With `blobs.view`, the links are written to the bucket as well ([`bucket`]), by the one server that makes
-//! changes.
+//! Several servers of one registry have no view in files: each has a data directory of its own, and nothing
+//! is adopted there. With `blobs.view`, the links are written to the bucket as well ([`bucket`]), by the one
+//! server that makes changes.
 //!
-//! The blob journal is flushed before a link is written. So no link names content that a power failure could remove,
-//! which distribution would trust.
+//! The blob journal is flushed before a link is written. So no link names content that a power failure could
+//! remove, which distribution would trust.
 
 mod bucket;
 mod links;
@@ -55,7 +55,8 @@ const QUIET: Duration = Duration::from_secs(1);
 const LATEST: Duration = Duration::from_secs(5);
 /// The poll interval of the debounce.
 const LOOK: Duration = Duration::from_millis(100);
-/// The time limit at shutdown, because service managers kill the process after 10 s. The next start writes the rest.
+/// The time limit at shutdown, because service managers kill the process after 10 s. The next start writes
+/// the rest.
 const CLOSING: Duration = Duration::from_secs(3);
 /// The retry delay after a failure, such as a full disk.
 const RETRY: Duration = Duration::from_secs(5);
@@ -80,7 +81,8 @@ struct Inner {
     flush: Notify,
     /// The number of changes of the metadata.
     changes: AtomicU64,
-    /// Held from reading the metadata until the links are written, so that no older state overwrites a newer one.
+    /// Held from reading the metadata until the links are written, so that no older state overwrites a newer
+    /// one.
     turn: Mutex<()>,
     /// Held during a round: two would disagree on the blocked items.
     round: Mutex<()>,
@@ -118,8 +120,8 @@ impl View {
     /// Creates the view of a data directory. Each commit that changes content wakes it.
     ///
     /// # Errors
-    /// [`StoreError::Io`] if the directory cannot be read; [`StoreError::Directory`] if the settings of a bucket are
-    /// unusable.
+    /// [`StoreError::Io`] if the directory cannot be read; [`StoreError::Directory`] if the settings of a
+    /// bucket are unusable.
     pub fn new(
         directory: &Directory,
         metadata: Metadata,
@@ -151,8 +153,8 @@ impl View {
         Ok(Self { inner })
     }
 
-    /// Records the position from now on. Called once the links are right: those of an older state are written anew, and
-    /// those of other programs are adopted.
+    /// Records the position from now on. Called once the links are right: those of an older state are written
+    /// anew, and those of other programs are adopted.
     ///
     /// # Errors
     /// [`StoreError`] of the metadata or the file system.
@@ -181,8 +183,8 @@ impl View {
         Ok(())
     }
 
-    /// Writes the view until `closing` ends, and then the rest of the outbox. Begins with the items that the last
-    /// process left. Flushes the blob journal meanwhile whenever it is nearly full.
+    /// Writes the view until `closing` ends, and then the rest of the outbox. Begins with the items that the
+    /// last process left. Flushes the blob journal meanwhile whenever it is nearly full.
     pub async fn run(&self, closing: impl Future<Output = ()>) {
         tokio::select! {
             () = self.follow(closing) => {}
@@ -293,7 +295,8 @@ impl View {
         self.inner.blob_journal.unwritten()
     }
 
-    /// Adopts the changes of another program (see [`adopt`](crate::adopt)). The view may be written meanwhile.
+    /// Adopts the changes of another program (see [`adopt`](crate::adopt)). The view may be written
+    /// meanwhile.
     ///
     /// # Errors
     /// Those of [`adopt`](crate::adopt::adopt).
@@ -312,8 +315,8 @@ impl View {
         adopt::adopt(directory, blobs, metadata, scope, Some(turn), describe, progress).await
     }
 
-    /// Flushes the blob journal and writes the items of the changes so far, as far as the deadline allows. Returns
-    /// their number.
+    /// Flushes the blob journal and writes the items of the changes so far, as far as the deadline allows.
+    /// Returns their number.
     async fn round(&self, mut priority: Priority, deadline: Option<Instant>) -> Result<u64, StoreError> {
         let Inner { metadata, blob_journal, links, round, .. } = &*self.inner;
         let _alone = round.lock().await;
@@ -350,8 +353,9 @@ impl View {
         if after == cursor && retried.is_empty() {
             return Ok(0);
         }
-        // Also links that were right already: an earlier round or process may have been cut off before its sync. A power
-        // failure after the acknowledgement would bring the old link back, which looks like a change of another program.
+        // Also links that were right already: an earlier round or process may have been cut off before its
+        // sync. A power failure after the acknowledgement would bring the old link back, which looks like a
+        // change of another program.
         if !metadata.is_shared() {
             let written = links.clone();
             blocking_at(priority, move || written.sync()).await?;
@@ -421,8 +425,8 @@ impl View {
         }
     }
 
-    /// Records the new tags directories of written repositories that hold all tags. Others lack those that were in a
-    /// directory which another program has removed.
+    /// Records the new tags directories of written repositories that hold all tags. Others lack those that
+    /// were in a directory which another program has removed.
     async fn record_tags_directories(&self, touched: &BTreeSet<RepositoryName>) -> Result<(), StoreError> {
         let Inner { metadata, links, .. } = &*self.inner;
         let mut complete = Vec::new();

@@ -52,8 +52,8 @@ impl WatchedFile {
         &self.path
     }
 
-    /// Returns the content if the file has changed since the last read, and not since the last poll. An error is
-    /// returned once for each state of the file.
+    /// Returns the content if the file has changed since the last read, and not since the last poll. An error
+    /// is returned once for each state of the file.
     pub fn poll(&self) -> Option<io::Result<Vec<u8>>> {
         let stamp = Stamp::of(&self.path).ok();
         {

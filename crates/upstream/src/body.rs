@@ -10,8 +10,8 @@ use futures_core::Stream;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-/// The body of a request to an upstream. Clones of a stream share it: bytes that one clone has sent are gone for the
-/// others. So a stream that was polled rules out a retry and a fail-over.
+/// The body of a request to an upstream. Clones of a stream share it: bytes that one clone has sent are gone
+/// for the others. So a stream that was polled rules out a retry and a fail-over.
 #[derive(Clone)]
 pub struct OutgoingBody(Content);
 

@@ -1,7 +1,7 @@
 //! The client: a connection pool, timeouts, retries, and fail-over to the next upstream.
 //!
-//! Requests go to the first upstream of the configuration, and to the others when it fails. A request is repeated only
-//! if that is safe: it reads, or no byte of it was sent.
+//! Requests go to the first upstream of the configuration, and to the others when it fails. A request is
+//! repeated only if that is safe: it reads, or no byte of it was sent.
 
 use std::fmt;
 use std::future::Future;
@@ -44,8 +44,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For the head of a response to a request that reads, and for each next byte of any response.
     pub read: Duration,
-    /// For the head of a response to a request that writes, counted from the last byte sent: a registry may hash and
-    /// copy a whole blob before it responds.
+    /// For the head of a response to a request that writes, counted from the last byte sent: a registry may
+    /// hash and copy a whole blob before it responds.
     pub write: Duration,
 }
 
@@ -186,8 +186,8 @@ impl Client {
         }
     }
 
-    /// Sends a request to one upstream after the other until one responds. `home`, if given, is the index of the
-    /// upstream that holds an upload; it comes first.
+    /// Sends a request to one upstream after the other until one responds. `home`, if given, is the index of
+    /// the upstream that holds an upload; it comes first.
     ///
     /// A 500, 502, 503 or 504 to a request that reads counts as a failure, unless no other upstream responds.
     ///
@@ -247,8 +247,8 @@ impl Client {
         response.map_err(|failed| failed.record(upstream))
     }
 
-    /// The upstreams in the order to try: `home`, then those not backing off, then the others. Collected before the
-    /// first request, so that an upstream that fails meanwhile is not tried twice.
+    /// The upstreams in the order to try: `home`, then those not backing off, then the others. Collected
+    /// before the first request, so that an upstream that fails meanwhile is not tried twice.
     pub(crate) fn order(&self, home: Option<usize>) -> Vec<&Upstream> {
         let home = home.and_then(|index| self.upstreams.get(index));
         let others = |is_backing_off: bool| {
@@ -260,7 +260,8 @@ impl Client {
         home.into_iter().chain(others(false)).chain(others(true)).collect()
     }
 
-    /// Sends a request to one upstream, and once more if the pooled connection was stale or a token is needed.
+    /// Sends a request to one upstream, and once more if the pooled connection was stale or a token is
+    /// needed.
     pub(crate) async fn try_upstream(
         &self,
         upstream: &Upstream,
@@ -423,8 +424,8 @@ impl Client {
         token.ok_or_else(|| unavailable(format!("the response of its token server {realm} has no token")))
     }
 
-    /// Whether an upstream that takes the password itself refuses it also where no repository is concerned. ECR answers
-    /// 403 to an expired password.
+    /// Whether an upstream that takes the password itself refuses it also where no repository is concerned.
+    /// ECR answers 403 to an expired password.
     pub(crate) async fn refuses_account(&self, upstream: &Upstream) -> bool {
         let credentials = &upstream.credentials;
         if !credentials.has_account() || credentials.challenge() != Some(Challenge::Basic) {
@@ -502,8 +503,8 @@ fn encode<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     text
 }
 
-/// Returns the scope of a challenge that asks for `metadata_read` on the repository of `scope`: Azure lists no tags to a
-/// token for pulls.
+/// Returns the scope of a challenge that asks for `metadata_read` on the repository of `scope`: Azure lists
+/// no tags to a token for pulls.
 fn scope_for_metadata(headers: &HeaderMap, scope: &str) -> Option<String> {
     let repository = scope.strip_suffix(":pull")?;
     let wanted = credentials::challenged_scope(headers)?;

@@ -1,7 +1,7 @@
 //! Connector: resolves hosts, and refuses private addresses to hosts that the operator did not name (SSRF).
 //!
-//! An upstream may redirect to any URL. The addresses are checked when the connection is made, because a name may
-//! resolve to another address each time.
+//! An upstream may redirect to any URL. The addresses are checked when the connection is made, because a name
+//! may resolve to another address each time.
 
 use std::collections::HashSet;
 use std::future::Future;

@@ -1,7 +1,7 @@
 //! Content of an upstream for a cache: manifests, blobs, tag lists and referrers, without HTTP types.
 //!
-//! `None` stands for content that the upstream does not have, or does not show to this account. Registries answer 401
-//! and 403 for absent repositories too.
+//! `None` stands for content that the upstream does not have, or does not show to this account. Registries
+//! answer 401 and 403 for absent repositories too.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -169,8 +169,8 @@ impl Client {
         }
     }
 
-    /// Opens a blob from an offset on. The URL at index `first` is asked first. An upstream without ranges sends the
-    /// whole blob: see [`UpstreamBlob::offset`].
+    /// Opens a blob from an offset on. The URL at index `first` is asked first. An upstream without ranges
+    /// sends the whole blob: see [`UpstreamBlob::offset`].
     ///
     /// # Errors
     /// [`Error`].

@@ -1,8 +1,9 @@
-//! Credentials for an upstream: one account, sent as a password (Basic) or exchanged for tokens (Bearer), and the cache
-//! of these tokens.
+//! Credentials for an upstream: one account, sent as a password (Basic) or exchanged for tokens (Bearer), and
+//! the cache of these tokens.
 //!
-//! The upstream names the token server (the realm), which then gets the password. So a realm is trusted only if its
-//! host is the upstream's own or was named by the operator, and never over plain HTTP for an upstream with TLS.
+//! The upstream names the token server (the realm), which then gets the password. So a realm is trusted only
+//! if its host is the upstream's own or was named by the operator, and never over plain HTTP for an upstream
+//! with TLS.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -24,8 +25,8 @@ const DEFAULT_LIFETIME: u64 = 60;
 /// A token is evicted this long before it expires, because it must outlast the request that carries it.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(15);
 
-/// The account for an upstream, and its cached tokens. Tokens are requested without an account too: some registries
-/// require an anonymous token.
+/// The account for an upstream, and its cached tokens. Tokens are requested without an account too: some
+/// registries require an anonymous token.
 #[derive(Default)]
 pub struct CredentialStore {
     account: Account,
@@ -83,8 +84,8 @@ pub(crate) struct TokenRefusal {
 }
 
 impl CredentialStore {
-    /// Creates the store with an account (user and password), and the hosts besides the upstream's own whose token
-    /// servers may get its password.
+    /// Creates the store with an account (user and password), and the hosts besides the upstream's own whose
+    /// token servers may get its password.
     #[must_use]
     pub fn new(account: Option<(&str, &str)>, trusted_hosts: Vec<String>) -> Self {
         let account = account.map(|(user, password)| Account::Password {
@@ -94,7 +95,8 @@ impl CredentialStore {
         Self { account: account.unwrap_or_default(), trusted_hosts, ..Self::default() }
     }
 
-    /// Creates the store with any kind of account. Without an account, every token server over HTTPS is asked.
+    /// Creates the store with any kind of account. Without an account, every token server over HTTPS is
+    /// asked.
     #[must_use]
     pub fn with_account(account: Account, trusted_hosts: Vec<String>) -> Self {
         Self { account, trusted_hosts, any_realm: true, ..Self::default() }
@@ -215,7 +217,8 @@ impl CredentialStore {
         tokens.get(scope).filter(|(_, until)| *until > Instant::now()).map(|(value, _)| value.clone())
     }
 
-    /// Caches the token of a response and returns its `Authorization` header; `None` if the response has no token.
+    /// Caches the token of a response and returns its `Authorization` header; `None` if the response has no
+    /// token.
     pub(crate) fn cache_token(&self, scope: &str, response: &TokenResponse) -> Option<HeaderValue> {
         let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         // Harbor sends an empty `access_token` besides the token.
@@ -261,7 +264,8 @@ fn basic(user: &str, password: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Parses the parameters of a challenge: `name=value` or `name="value"`, separated by commas (RFC 9110 section 11.2).
+/// Parses the parameters of a challenge: `name=value` or `name="value"`, separated by commas (RFC 9110
+/// section 11.2).
 fn parse_parameters(mut text: &str) -> Vec<(String, String)> {
     let mut parameters = Vec::new();
     while let Some((name, rest)) = text.split_once('=') {
@@ -371,8 +375,8 @@ mod tests {
         assert_eq!(refused, Err(AccessError::UntrustedRealm("evil.example".to_owned())));
     }
 
-    /// The challenges and token answers of public registries. Those marked with (t) rest on tests and logs of other
-    /// projects, the others on documentation or source code.
+    /// The challenges and token answers of public registries. Those marked with (t) rest on tests and logs of
+    /// other projects, the others on documentation or source code.
     #[test]
     fn challenges_of_public_registries_are_understood() {
         let cases = [

@@ -1,4 +1,5 @@
-//! Fetches content for a cache: follows redirects, obeys rate limits, and skips upstreams whose circuit breaker is open.
+//! Fetches content for a cache: follows redirects, obeys rate limits, and skips upstreams whose circuit
+//! breaker is open.
 //!
 //! Credentials go to the upstream's own host and port only. Signed URLs of object stores refuse them anyway.
 
@@ -34,12 +35,12 @@ impl Fetched<'_> {
 }
 
 impl Client {
-    /// Sends a GET or HEAD to the upstreams, beginning with the one at index `first`, until one gives an answer about the
-    /// content. That is any status but 429 and 5xx.
+    /// Sends a GET or HEAD to the upstreams, beginning with the one at index `first`, until one gives an
+    /// answer about the content. That is any status but 429 and 5xx.
     ///
     /// # Errors
-    /// [`Error::Limited`] if one answers 429 and no other answers, [`Error::BreakerOpen`] if none was called, or the
-    /// [`Error`] of the last one.
+    /// [`Error::Limited`] if one answers 429 and no other answers, [`Error::BreakerOpen`] if none was called,
+    /// or the [`Error`] of the last one.
     pub async fn fetch(&self, request: &UpstreamRequest, first: usize) -> Result<Fetched<'_>, Error> {
         let mut failure = None;
         for upstream in self.order((first > 0).then_some(first)) {
@@ -113,7 +114,8 @@ impl Client {
         }
     }
 
-    /// Sends a request to the target of a redirect on another host. Its failures start no backoff of the upstream.
+    /// Sends a request to the target of a redirect on another host. Its failures start no backoff of the
+    /// upstream.
     async fn follow(
         &self,
         upstream: &Upstream,

@@ -1,7 +1,8 @@
-//! Credential helpers: commands in the protocol of docker-credential-helpers, which print the account of a server.
+//! Credential helpers: commands in the protocol of docker-credential-helpers, which print the account of a
+//! server.
 //!
-//! The helper is asked again after [`LIFETIME`], and at once after the upstream rejected its account: passwords of cloud
-//! registries expire, and the protocol does not say when.
+//! The helper is asked again after [`LIFETIME`], and at once after the upstream rejected its account:
+//! passwords of cloud registries expire, and the protocol does not say when.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -44,8 +45,8 @@ struct Answer {
 }
 
 impl CredentialHelper {
-    /// Creates the helper of a command for a server. A single word without a slash is the last part of a program's name,
-    /// as in docker's `credHelpers`: `ecr-login` is `docker-credential-ecr-login`.
+    /// Creates the helper of a command for a server. A single word without a slash is the last part of a
+    /// program's name, as in docker's `credHelpers`: `ecr-login` is `docker-credential-ecr-login`.
     #[must_use]
     pub fn new(command: &str, server: String) -> Self {
         let mut command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();

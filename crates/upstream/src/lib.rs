@@ -1,8 +1,9 @@
-//! How is another registry asked? A client of the distribution protocol for several upstreams with one content.
+//! How is another registry asked? A client of the distribution protocol for several upstreams with one
+//! content.
 //!
-//! It keeps connections, answers challenges (Basic and the token exchange), applies timeouts, backs off from an
-//! upstream that fails and fails over to the next one. It knows no server types: the gateway turns its results into
-//! responses.
+//! It keeps connections, answers challenges (Basic and the token exchange), applies timeouts, backs off from
+//! an upstream that fails and fails over to the next one. It knows no server types: the gateway turns its
+//! results into responses.
 
 mod access_error;
 mod body;

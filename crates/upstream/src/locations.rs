@@ -1,7 +1,7 @@
 //! `Location` and `Link` headers of an upstream.
 //!
-//! An upstream writes URLs with the host that it believes to have, which clients may not know. So a URL is never
-//! patched: it is parsed into its meaning, and the caller writes a new one.
+//! An upstream writes URLs with the host that it believes to have, which clients may not know. So a URL is
+//! never patched: it is parsed into its meaning, and the caller writes a new one.
 
 use hyper::Uri;
 use hyper::header::{HeaderMap, LINK, LOCATION};

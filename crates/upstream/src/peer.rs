@@ -1,5 +1,5 @@
-//! The client for another server of the same registry. It sends requests as they are: without credentials of its own,
-//! fail-over or a check of the address, which the operator has set.
+//! The client for another server of the same registry. It sends requests as they are: without credentials of
+//! its own, fail-over or a check of the address, which the operator has set.
 
 use std::time::Duration;
 

@@ -6,7 +6,8 @@ use hyper::header::HeaderMap;
 
 static INJECT: OnceLock<fn(&mut HeaderMap)> = OnceLock::new();
 
-/// Has a function add the context of the current span to all later requests to upstreams. Only the first call counts.
+/// Has a function add the context of the current span to all later requests to upstreams. Only the first call
+/// counts.
 pub fn propagate_traces(inject: fn(&mut HeaderMap)) {
     let _ = INJECT.set(inject);
 }

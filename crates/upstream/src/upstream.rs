@@ -13,7 +13,8 @@ use tokio::sync::Notify;
 
 use crate::credentials::CredentialStore;
 
-/// How long an upstream that failed once is asked last. Each further failure doubles it, up to [`MAX_BACKOFF`].
+/// How long an upstream that failed once is asked last. Each further failure doubles it, up to
+/// [`MAX_BACKOFF`].
 const BACKOFF: Duration = Duration::from_secs(10);
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// The number of failures in a row that open the circuit breaker.
@@ -81,7 +82,8 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Creates the upstream at `url`, which has a scheme, a host and perhaps a path; `None` without scheme or host.
+    /// Creates the upstream at `url`, which has a scheme, a host and perhaps a path; `None` without scheme or
+    /// host.
     #[must_use]
     pub fn new(index: usize, url: &Uri, credentials: CredentialStore) -> Option<Self> {
         Some(Self {
@@ -150,7 +152,8 @@ impl Upstream {
         Health { condition: self.condition(), limited_until, ..health }
     }
 
-    /// Returns its condition. It stays down until it answers, also between the attempts of the circuit breaker.
+    /// Returns its condition. It stays down until it answers, also between the attempts of the circuit
+    /// breaker.
     #[must_use]
     pub fn condition(&self) -> Condition {
         if self.limited_for().is_some() {
@@ -162,8 +165,8 @@ impl Upstream {
         }
     }
 
-    /// Whether the circuit breaker is open: the upstream failed [`BREAKER`] times in a row, and its backoff is not
-    /// over.
+    /// Whether the circuit breaker is open: the upstream failed [`BREAKER`] times in a row, and its backoff
+    /// is not over.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.failures.load(Ordering::Relaxed) >= BREAKER && self.is_backing_off()

@@ -1,7 +1,9 @@
-//! Import of the configuration of distribution's registry (`registry:2`, `registry:3`) and of nginx before it.
+//! Import of the configuration of distribution's registry (`registry:2`, `registry:3`) and of nginx before
+//! it.
 //!
-//! `keys.rs` is the table of distribution's keys, and decides about each: taken, without a counterpart, or refused
-//! because a registry without it would be open. `nginx` does the same for the directives of an nginx file.
+//! `keys.rs` is the table of distribution's keys, and decides about each: taken, without a counterpart, or
+//! refused because a registry without it would be open. `nginx` does the same for the directives of an nginx
+//! file.
 
 mod distribution;
 mod draft;

@@ -1,4 +1,5 @@
-//! `proxy` of distribution: the upstream of its pull-through cache becomes an `[[upstream]]` with `default = true`.
+//! `proxy` of distribution: the upstream of its pull-through cache becomes an `[[upstream]]` with `default =
+//! true`.
 
 use hyper::Uri;
 

@@ -1,4 +1,5 @@
-//! The keys of distribution whose values become settings. Each function reads one key of the table in `keys.rs`.
+//! The keys of distribution whose values become settings. Each function reads one key of the table in
+//! `keys.rs`.
 
 use std::time::Duration;
 

@@ -206,8 +206,8 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Adds a member. The values of a key that is given twice are combined as distribution does: maps are merged, and
-/// the last of other values counts.
+/// Adds a member. The values of a key that is given twice are combined as distribution does: maps are merged,
+/// and the last of other values counts.
 fn insert(members: &mut Vec<(String, Node)>, name: String, node: Node) {
     let Some((_, given)) = members.iter_mut().find(|(given, _)| *given == name) else {
         members.push((name, node));

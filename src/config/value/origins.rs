@@ -1,4 +1,5 @@
-//! Origins of web pages (RFC 6454 section 6.1), as browsers write them in `Origin`: a scheme, a host, perhaps a port.
+//! Origins of web pages (RFC 6454 section 6.1), as browsers write them in `Origin`: a scheme, a host, perhaps
+//! a port.
 
 use hyper::http::Uri;
 

@@ -33,8 +33,8 @@ pub(in crate::config) struct Member {
 }
 
 impl RawValue {
-    /// Parses the text of a variable or a flag for a setting that text alone cannot express: inline TOML, as in the
-    /// file, or JSON.
+    /// Parses the text of a variable or a flag for a setting that text alone cannot express: inline TOML, as
+    /// in the file, or JSON.
     pub(in crate::config) fn parse(text: &str) -> Option<Self> {
         Self::parse_toml(text).or_else(|| serde_json::from_str(text).ok().map(Self::from_json))
     }
@@ -103,7 +103,8 @@ impl RawValue {
         }
     }
 
-    /// Returns the number, if it is a whole number. A quoted one in a file is not: the quotes are an error to report.
+    /// Returns the number, if it is a whole number. A quoted one in a file is not: the quotes are an error to
+    /// report.
     pub(super) fn number(&self) -> Option<i128> {
         match self {
             Self::Text(text) => text.trim().parse().ok(),

@@ -170,8 +170,8 @@ impl ValueType<BaseUrl> for Url {
     }
 }
 
-/// The directory URL of an authority (RFC 8555 section 7.1.1). It is kept as written, because a slash at its end may
-/// matter.
+/// The directory URL of an authority (RFC 8555 section 7.1.1). It is kept as written, because a slash at its
+/// end may matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryUrl(String);
 

@@ -1,8 +1,8 @@
 //! Conditional requests of the management API (RFC 9110 section 13).
 //!
-//! The entity tag of an answer is the digest of its bytes. `If-None-Match` saves a client the body of an unchanged
-//! answer. `If-Match` prevents lost updates: the change takes place if the GET of the same address still has this
-//! tag. Handlers know nothing of it.
+//! The entity tag of an answer is the digest of its bytes. `If-None-Match` saves a client the body of an
+//! unchanged answer. `If-Match` prevents lost updates: the change takes place if the GET of the same address
+//! still has this tag. Handlers know nothing of it.
 
 use std::future::Future;
 
@@ -18,8 +18,8 @@ use crate::http::error::Error;
 use crate::http::extract::conditional::{Comparison, names};
 use crate::http::response::Response;
 
-/// The turn of a conditional change. Without it, two changes could both find the state that one of them replaces.
-/// Changes without a condition do not wait for it: their clients replace any state.
+/// The turn of a conditional change. Without it, two changes could both find the state that one of them
+/// replaces. Changes without a condition do not wait for it: their clients replace any state.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// The answers differ by account, and every use asks whether they have changed.

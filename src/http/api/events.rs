@@ -1,7 +1,7 @@
 //! `/api/v1/events`: the events of the repositories that the caller may pull, as server-sent events.
 //!
-//! The rights are read again for each batch. A stream ends with the password, session or token of its sign-in, and after
-//! a time. The client resumes with `Last-Event-ID`.
+//! The rights are read again for each batch. A stream ends with the password, session or token of its
+//! sign-in, and after a time. The client resumes with `Last-Event-ID`.
 
 use std::time::{Duration, SystemTime};
 
@@ -185,7 +185,8 @@ impl Stream {
         true
     }
 
-    /// Whether the caller gets an event: of a repository that it may pull, or of the registry as an administrator.
+    /// Whether the caller gets an event: of a repository that it may pull, or of the registry as an
+    /// administrator.
     fn shows(&self, event: &Event, visible: &Visible) -> bool {
         let is_visible = match &event.repository {
             Some(name) => visible.allows(name),

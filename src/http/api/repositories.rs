@@ -54,7 +54,8 @@ pub(crate) struct SortedPage {
     pub(crate) next: Option<String>,
 }
 
-/// Reads a page of the visible repositories. A cursor is the last name, or the last value with the number of its row.
+/// Reads a page of the visible repositories. A cursor is the last name, or the last value with the number of
+/// its row.
 pub(crate) async fn read_sorted(
     registry: &Registry,
     sort: Sort,
@@ -126,8 +127,8 @@ pub(crate) async fn namespaces(call: Call<'_>) -> Result<Response, Error> {
     Ok(response)
 }
 
-/// `/api/v1/search`: the repositories whose name or description has every word. The cursor is the number of matches
-/// before the page.
+/// `/api/v1/search`: the repositories whose name or description has every word. The cursor is the number of
+/// matches before the page.
 pub(crate) async fn search(call: Call<'_>) -> Result<Response, Error> {
     let (page, query) = (call.page()?, call.query());
     let text = query.get("q").unwrap_or_default();

@@ -8,7 +8,8 @@ use oci::Digest;
 
 use crate::http::response::DOCKER_CONTENT_DIGEST;
 
-/// Content addressed by digest never changes. A shared cache may store content that anyone may pull; see [`keep_private`].
+/// Content addressed by digest never changes. A shared cache may store content that anyone may pull; see
+/// [`keep_private`].
 pub(crate) const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
 const IMMUTABLE_PRIVATE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 /// Content addressed by tag may be cached, but must be revalidated.
@@ -39,8 +40,8 @@ impl Validators {
         names(request, IF_NONE_MATCH, &self.etag, Comparison::Weak)
     }
 
-    /// Whether a range that the client asks for is one of this content: it has no `If-Range`, or one that names this
-    /// content. A date names nothing here, since no answer has a `Last-Modified`.
+    /// Whether a range that the client asks for is one of this content: it has no `If-Range`, or one that
+    /// names this content. A date names nothing here, since no answer has a `Last-Modified`.
     pub(crate) fn allow_range(&self, request: &HeaderMap) -> bool {
         // The comparison is the strong one.
         request.get(IF_RANGE).is_none_or(|tag| *tag == self.etag)
@@ -53,8 +54,8 @@ impl Validators {
     }
 }
 
-/// Marks a response to a caller with an account as private. RFC 9111 section 3.5 forbids shared caches to store it, but
-/// some do all the same, such as nginx with `proxy_cache`.
+/// Marks a response to a caller with an account as private. RFC 9111 section 3.5 forbids shared caches to
+/// store it, but some do all the same, such as nginx with `proxy_cache`.
 pub(crate) fn keep_private(headers: &mut HeaderMap) {
     let Some(cache_control) = headers.get(CACHE_CONTROL) else { return };
     let private = if *cache_control == IMMUTABLE {

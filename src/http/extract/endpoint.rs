@@ -1,8 +1,8 @@
-//! Endpoints: the path of a request, parsed once. Handler, methods and access follow from the [`Endpoint`], never from
-//! the path again.
+//! Endpoints: the path of a request, parsed once. Handler, methods and access follow from the [`Endpoint`],
+//! never from the path again.
 //!
-//! A repository name has any number of components, and a component may be a word of the protocol (`a/manifests/b`,
-//! `blobs/uploads`). Paths below `/v2/` are therefore parsed from the right.
+//! A repository name has any number of components, and a component may be a word of the protocol
+//! (`a/manifests/b`, `blobs/uploads`). Paths below `/v2/` are therefore parsed from the right.
 
 use std::borrow::Cow;
 
@@ -92,7 +92,8 @@ macro_rules! define_endpoint {
 
 endpoints!(define_endpoint);
 
-/// The paths of all endpoints, with parameters in braces, and their methods. For tests that cover every endpoint.
+/// The paths of all endpoints, with parameters in braces, and their methods. For tests that cover every
+/// endpoint.
 pub fn routes() -> impl Iterator<Item = (&'static str, &'static [Method])> {
     Endpoint::ALL.iter().map(|row| (row.path, row.methods))
 }
@@ -141,7 +142,8 @@ impl Endpoint {
         }
     }
 
-    /// Parses a path below `/-/`. A repository name may have several components, so it is the end of its path.
+    /// Parses a path below `/-/`. A repository name may have several components, so it is the end of its
+    /// path.
     fn parse_below_dash(path: &str, rest: &str) -> Result<Self, PathError> {
         let (page, image) = rest.split_once('/').unwrap_or((rest, ""));
         match page {
@@ -264,8 +266,8 @@ impl Endpoint {
         self.row().operations.iter().find(|operation| operation.methods.contains(method))
     }
 
-    /// The access that a method needs. Other methods need the strongest access of the endpoint, so that a 405 does not
-    /// reveal a repository.
+    /// The access that a method needs. Other methods need the strongest access of the endpoint, so that a 405
+    /// does not reveal a repository.
     pub(crate) fn requirement(&self, method: &Method) -> Requirement {
         let operation = self.operation(method).or(self.row().operations.last());
         operation.map_or(Requirement::Own, |operation| operation.requirement)

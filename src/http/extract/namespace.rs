@@ -1,7 +1,8 @@
 //! Namespaces: finds out whether a request means this registry, or an upstream whose content it caches.
 //!
-//! Clients name an upstream in the repository name, by the parameter `ns`, by a host name, or not at all. The endpoint
-//! gets the full name before authorization, so that rights, limits and the audit log know one name only.
+//! Clients name an upstream in the repository name, by the parameter `ns`, by a host name, or not at all. The
+//! endpoint gets the full name before authorization, so that rights, limits and the audit log know one name
+//! only.
 
 use hyper::Uri;
 use hyper::header::{HOST, HeaderMap};

@@ -34,7 +34,8 @@ pub(crate) struct Request {
     charge: Option<Charge>,
     /// The body, if it was read ahead of its handler.
     ahead: Option<Bytes>,
-    /// Whether the response body goes to the socket as it is. TLS and HTTP/2 frames copy it in this process first.
+    /// Whether the response body goes to the socket as it is. TLS and HTTP/2 frames copy it in this process
+    /// first.
     pub(crate) is_plain: bool,
     /// How the client named the upstream of a cached repository; `None` for other requests.
     pub(crate) reach: Option<Reach>,
@@ -117,8 +118,8 @@ impl Request {
         self.headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}"))
     }
 
-    /// Reads a short body to its end, within the idle timeout. Without it, a client that sends byte by byte would hold
-    /// its connection for ever.
+    /// Reads a short body to its end, within the idle timeout. Without it, a client that sends byte by byte
+    /// would hold its connection for ever.
     pub(crate) async fn short_body(
         &mut self,
         most: usize,
@@ -131,8 +132,8 @@ impl Request {
         }
     }
 
-    /// Reads a body of at most `most` bytes to its end; `too_large` makes the error for a longer one. Waits for room in
-    /// the memory budget, which stays charged until the request is dropped.
+    /// Reads a body of at most `most` bytes to its end; `too_large` makes the error for a longer one. Waits
+    /// for room in the memory budget, which stays charged until the request is dropped.
     pub(crate) async fn whole_body(
         &mut self,
         most: usize,

@@ -1,7 +1,7 @@
 //! Audit middleware: records changes, denied requests and sign-ins in the audit log.
 //!
-//! A registry without accounts records nothing. `registry::access` records changes of accounts, grants and tokens, and
-//! aggregates repeats.
+//! A registry without accounts records nothing. `registry::access` records changes of accounts, grants and
+//! tokens, and aggregates repeats.
 
 use std::net::IpAddr;
 
@@ -175,8 +175,8 @@ pub(crate) async fn signed_in(app: &App, identity: &Identity, from: IpAddr, id: 
         .await;
 }
 
-/// Records a refused request: wrong credentials, or a missing right. Every push and pull begins with a request that is
-/// refused for lack of a token, so these are not recorded.
+/// Records a refused request: wrong credentials, or a missing right. Every push and pull begins with a
+/// request that is refused for lack of a token, so these are not recorded.
 pub(crate) async fn refused(
     app: &App,
     audited: Option<AuditedAction>,

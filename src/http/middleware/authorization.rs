@@ -1,9 +1,11 @@
-//! Authorization middleware: identifies the client and checks its rights, from the same [`Endpoint`] that selects the
-//! handler. Only [`authorize`] and [`authorize_cached`] make an [`Authorized`], which the caller of every handler needs.
+//! Authorization middleware: identifies the client and checks its rights, from the same [`Endpoint`] that
+//! selects the handler. Only [`authorize`] and [`authorize_cached`] make an [`Authorized`], which the caller
+//! of every handler needs.
 //!
-//! A repository that the caller may not see does not exist for it. An anonymous client gets 401 and a challenge. Other
-//! callers get the answer for an absent repository to reads and deletes. A denied push has one text, whether the
-//! repository is private, absent or read-only for the caller. No check here asks the store for repositories.
+//! A repository that the caller may not see does not exist for it. An anonymous client gets 401 and a
+//! challenge. Other callers get the answer for an absent repository to reads and deletes. A denied push has
+//! one text, whether the repository is private, absent or read-only for the caller. No check here asks the
+//! store for repositories.
 
 use accounts::{AccountName, Right, Visible};
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -76,10 +78,11 @@ pub(crate) async fn authorize(
     Ok(Authorized { identity: identified.identity, visible })
 }
 
-/// The part of [`authorize`] that does not wait: reads of a repository whose credentials and permission are cached.
+/// The part of [`authorize`] that does not wait: reads of a repository whose credentials and permission are
+/// cached.
 ///
-/// A manifest in memory is then answered without a task or a boxed future, which is most of the speed of `bench run
-/// manifest`.
+/// A manifest in memory is then answered without a task or a boxed future, which is most of the speed of
+/// `bench run manifest`.
 pub(crate) fn authorize_cached(
     app: &App,
     connection: &Connection,
@@ -116,8 +119,9 @@ pub(crate) fn authorize_cached(
 
 /// Identifies the client and charges its rate limit.
 ///
-/// Wrong credentials are refused at every endpoint: otherwise `docker login` would accept them where anonymous access
-/// is allowed. A registry without accounts ignores credentials, because clients send stored ones unasked.
+/// Wrong credentials are refused at every endpoint: otherwise `docker login` would accept them where
+/// anonymous access is allowed. A registry without accounts ignores credentials, because clients send stored
+/// ones unasked.
 pub(crate) async fn identify(
     app: &App,
     connection: &Connection,
@@ -147,8 +151,9 @@ pub(crate) async fn identify(
     }
 }
 
-/// Identifies a browser by its session. Only pages take sessions: a page of another site that makes a browser send its
-/// cookies reaches neither the registry protocol nor the API. A session that has ended is as good as none.
+/// Identifies a browser by its session. Only pages take sessions: a page of another site that makes a browser
+/// send its cookies reaches neither the registry protocol nor the API. A session that has ended is as good as
+/// none.
 async fn with_session(app: &App, request: AccessRequest<'_>) -> Result<Option<Identified>, Box<Rejection>> {
     let is_page = request.endpoint.is_some_and(Endpoint::is_page);
     let secret = cookies::session(request.headers, request.client).filter(|_| is_page);
@@ -161,8 +166,8 @@ async fn with_session(app: &App, request: AccessRequest<'_>) -> Result<Option<Id
     Ok(Some(Identified { identity, by_credentials: true }))
 }
 
-/// Authenticates a client with the forward-auth server first, then with the registry's accounts. Returns `None` for
-/// a request without credentials.
+/// Authenticates a client with the forward-auth server first, then with the registry's accounts. Returns
+/// `None` for a request without credentials.
 pub(crate) async fn sign_in(
     app: &App,
     request: AccessRequest<'_>,
@@ -185,7 +190,8 @@ pub(crate) async fn sign_in(
 /// Empty Basic credentials (`:`), which docker sends over HTTPS with an anonymous search.
 const EMPTY_BASIC: &[u8] = b"Basic Og==";
 
-/// Returns the credentials of a request. Two `Authorization` headers are refused: a proxy may have read the other one.
+/// Returns the credentials of a request. Two `Authorization` headers are refused: a proxy may have read the
+/// other one.
 fn credentials(headers: &HeaderMap) -> Result<Option<&HeaderValue>, DenyReason> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     match (values.next(), values.next()) {
@@ -246,7 +252,8 @@ pub(crate) async fn allow(
 }
 
 /// Whether podman sends this search. Podman never sends credentials with `/v1/search` and would show public
-/// repositories only. After a 401 it reads the catalog with credentials. Unlike docker it sends the API version.
+/// repositories only. After a 401 it reads the catalog with credentials. Unlike docker it sends the API
+/// version.
 fn is_podman_search(endpoint: &Endpoint, request: AccessRequest<'_>) -> bool {
     matches!(endpoint, Endpoint::Search) && request.headers.contains_key(response::DOCKER_API_VERSION)
 }

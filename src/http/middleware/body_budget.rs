@@ -1,10 +1,11 @@
 //! Memory budget for request bodies that are read whole: manifests, forms, JSON.
 //!
-//! A body is charged with its length before it is read. While the budget is spent, the request waits and its body stays
-//! in the network (backpressure); a request that waits for too long is answered 503. Bodies that are streamed, such as
-//! blobs, need no budget.
+//! A body is charged with its length before it is read. While the budget is spent, the request waits and its
+//! body stays in the network (backpressure); a request that waits for too long is answered 503. Bodies that
+//! are streamed, such as blobs, need no budget.
 //!
-//! Small bodies have a budget of their own, so that ordinary pushes go on while large manifests fill the other one.
+//! Small bodies have a budget of their own, so that ordinary pushes go on while large manifests fill the
+//! other one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

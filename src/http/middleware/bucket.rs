@@ -7,7 +7,8 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Bucket(AtomicU64);
 
 impl Bucket {
-    /// Takes a unit, which takes `cost` to refill, if the bucket has one. `depth` is the time to fill the bucket.
+    /// Takes a unit, which takes `cost` to refill, if the bucket has one. `depth` is the time to fill the
+    /// bucket.
     ///
     /// # Errors
     /// The time until it has one.

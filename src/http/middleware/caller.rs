@@ -22,8 +22,8 @@ impl Authorized {
     }
 }
 
-/// The sender of an authorized request. It borrows and derives on demand: a manifest in memory costs less than a
-/// microsecond here, and needs none of the parts.
+/// The sender of an authorized request. It borrows and derives on demand: a manifest in memory costs less
+/// than a microsecond here, and needs none of the parts.
 #[derive(Clone, Copy)]
 pub(crate) struct Caller<'a> {
     authorized: &'a Authorized,

@@ -1,5 +1,5 @@
-//! Challenges: the `WWW-Authenticate` header of a 401 (RFC 6750 section 3, RFC 7617, and distribution's "Token
-//! Authentication Specification").
+//! Challenges: the `WWW-Authenticate` header of a 401 (RFC 6750 section 3, RFC 7617, and distribution's
+//! "Token Authentication Specification").
 
 use accounts::{PrefixRules, Right};
 use hyper::Uri;

@@ -1,9 +1,10 @@
-//! Client information: address, scheme, host and path prefix of a request, from the connection or from a trusted
-//! proxy.
+//! Client information: address, scheme, host and path prefix of a request, from the connection or from a
+//! trusted proxy.
 //!
-//! Proxies write `X-Forwarded-For`, `-Proto`, `-Host`, `-Prefix` and `X-Real-IP`, or `Forwarded` (RFC 7239). Clients can
-//! write these headers too, so they count only if the peer is in `proxy.trusted`. With any `X-` header, `Forwarded` is
-//! ignored: a proxy that writes one kind often passes on the other kind from its client.
+//! Proxies write `X-Forwarded-For`, `-Proto`, `-Host`, `-Prefix` and `X-Real-IP`, or `Forwarded` (RFC 7239).
+//! Clients can write these headers too, so they count only if the peer is in `proxy.trusted`. With any `X-`
+//! header, `Forwarded` is ignored: a proxy that writes one kind often passes on the other kind from its
+//! client.
 
 use registry::{WarnLimit, networks};
 use std::net::{IpAddr, SocketAddr};
@@ -97,8 +98,8 @@ impl Proxies {
         info
     }
 
-    /// Returns the client of a request over `hops`, and its index: the last hop that is not a trusted proxy. The peer
-    /// appended the last hop.
+    /// Returns the client of a request over `hops`, and its index: the last hop that is not a trusted proxy.
+    /// The peer appended the last hop.
     fn client(&self, peer: IpAddr, hops: &[Option<IpAddr>]) -> (IpAddr, Option<usize>) {
         let (mut client, mut which) = (peer, None);
         for (index, hop) in hops.iter().enumerate().rev() {
@@ -167,7 +168,8 @@ impl ClientInfo {
         }
     }
 
-    /// Returns the registry's URL as the client called it. `host` is the `Host` header. `None` without a valid host.
+    /// Returns the registry's URL as the client called it. `host` is the `Host` header. `None` without a
+    /// valid host.
     pub(crate) fn base(&self, host: Option<&HeaderValue>) -> Option<String> {
         let host = self.host.as_deref().or_else(|| host.and_then(|host| host.to_str().ok()).map(str::trim));
         let host = host.filter(|host| is_host(host))?;

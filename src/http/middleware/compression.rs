@@ -1,9 +1,9 @@
 //! Compression of pages and assets with gzip.
 //!
-//! A page holds secrets, such as the token of its forms, beside text that a link chooses, such as a search. Over TLS, the
-//! length of a compressed page tells a listener about the secrets, if another site can cause requests (BREACH). So a page
-//! is compressed only if it was requested by its own origin or by the reader (`Sec-Fetch-Site`), or without TLS. Assets
-//! hold no secrets.
+//! A page holds secrets, such as the token of its forms, beside text that a link chooses, such as a search.
+//! Over TLS, the length of a compressed page tells a listener about the secrets, if another site can cause
+//! requests (BREACH). So a page is compressed only if it was requested by its own origin or by the reader
+//! (`Sec-Fetch-Site`), or without TLS. Assets hold no secrets.
 
 use std::io::Write as _;
 
@@ -33,7 +33,8 @@ pub(crate) enum Compression {
 }
 
 impl Compression {
-    /// `endpoint` is that of a page. `None` for an address that is no page, which is answered with an error page.
+    /// `endpoint` is that of a page. `None` for an address that is no page, which is answered with an error
+    /// page.
     pub(crate) fn of(headers: &HeaderMap, client: &ClientInfo, endpoint: Option<&Endpoint>) -> Self {
         let is_safe = match endpoint {
             Some(Endpoint::PageFile(..)) => return Self::Never,

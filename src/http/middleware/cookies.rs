@@ -1,7 +1,7 @@
 //! Cookies of browsers: the session, the seed of form tokens before a sign-in, and the language.
 //!
-//! Over HTTPS the first two have the prefix `__Host-`, or `__Secure-` below a path prefix (RFC 6265bis section 4.1.3).
-//! Neither another host of the domain nor plain HTTP can set them.
+//! Over HTTPS the first two have the prefix `__Host-`, or `__Secure-` below a path prefix (RFC 6265bis
+//! section 4.1.3). Neither another host of the domain nor plain HTTP can set them.
 
 use hyper::header::{COOKIE, HeaderMap, HeaderValue};
 

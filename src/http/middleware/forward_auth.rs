@@ -1,17 +1,18 @@
-//! Forward authentication (`auth.forward`): asks the operator's server who sends a request, as nginx's `auth_request`
-//! does. Answers are cached for `auth.forward_cache`.
+//! Forward authentication (`auth.forward`): asks the operator's server who sends a request, as nginx's
+//! `auth_request` does. Answers are cached for `auth.forward_cache`.
 //!
-//! The server gets a GET without a body, with the configured headers and with `X-Original-URI`, `X-Original-Method` and
-//! `X-Real-IP`. Outside the registry protocol it is request about a GET of `/v2/`.
+//! The server gets a GET without a body, with the configured headers and with `X-Original-URI`,
+//! `X-Original-Method` and `X-Real-IP`. Outside the registry protocol it is request about a GET of `/v2/`.
 //!
 //! - 200: the account in `X-Remote-User` sends the request.
 //! - 401: the server does not know the client. The registry's own accounts are request next.
 //! - 403: the request is refused.
 //! - Anything else, or a timeout: the request fails.
 //!
-//! A 200 without `X-Remote-User` names no account. A cookie or the client's address may have been enough for it, and
-//! the name in the Basic credentials is only a claim. That name counts only if the server accepts these credentials
-//! alone and refuses the same request without them. It never signs in to an account with its own password.
+//! A 200 without `X-Remote-User` names no account. A cookie or the client's address may have been enough for
+//! it, and the name in the Basic credentials is only a claim. That name counts only if the server accepts
+//! these credentials alone and refuses the same request without them. It never signs in to an account with
+//! its own password.
 //!
 //! Bearer tokens are issued by this registry and are never sent to the server.
 
@@ -121,8 +122,8 @@ impl Forward {
         }))
     }
 
-    /// Identifies the client. Returns `None` if the server does not know it, or if the request has none of the
-    /// configured headers.
+    /// Identifies the client. Returns `None` if the server does not know it, or if the request has none of
+    /// the configured headers.
     pub(crate) async fn identify(
         &self,
         accounts: &Accounts,
@@ -223,8 +224,8 @@ impl Forward {
 
     async fn ask(&self, request: AccessRequest<'_>, sent: Sent) -> Result<Reply, ForwardError> {
         let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
-        // At other endpoints, such as `/token`, only the account matters. `/auth` of another Wharfinger admits the
-        // registry protocol only.
+        // At other endpoints, such as `/token`, only the account matters. `/auth` of another Wharfinger
+        // admits the registry protocol only.
         let is_protocol = request.endpoint.is_some_and(Endpoint::is_protocol);
         let (path, method) = if is_protocol { (path, request.method.as_str()) } else { ("/v2/", "GET") };
         let mut query = self

@@ -10,8 +10,8 @@ pub(crate) struct BadHost;
 
 /// Checks the host of a request and leaves it in the `Host` header, whichever way it was sent.
 ///
-/// HTTP/1.1 needs one `Host` (RFC 9112 section 3.2); HTTP/1.0 may have none. An authority in the request target
-/// replaces it (RFC 9112 section 3.2.2, RFC 9113 section 8.3.1), so that HTTP/2 needs no header.
+/// HTTP/1.1 needs one `Host` (RFC 9112 section 3.2); HTTP/1.0 may have none. An authority in the request
+/// target replaces it (RFC 9112 section 3.2.2, RFC 9113 section 8.3.1), so that HTTP/2 needs no header.
 pub(crate) fn check<B>(request: &mut hyper::Request<B>) -> Result<(), BadHost> {
     let mut values = request.headers().get_all(HOST).iter();
     let (first, second) = (values.next(), values.next());
@@ -37,7 +37,8 @@ pub(crate) fn is_unambiguous(headers: &HeaderMap) -> bool {
     values.next().is_none_or(is_valid) && values.next().is_none()
 }
 
-/// `uri-host [":" port]`. It may be empty, where the target has no authority. A comma joins two hosts, as a proxy may do.
+/// `uri-host [":" port]`. It may be empty, where the target has no authority. A comma joins two hosts, as a
+/// proxy may do.
 fn is_valid(value: &HeaderValue) -> bool {
     if is_plain(value.as_bytes()) {
         return true;
@@ -46,8 +47,8 @@ fn is_valid(value: &HeaderValue) -> bool {
     text.is_empty() || text.parse::<Authority>().is_ok_and(|host| !host.as_str().contains(['@', ',']))
 }
 
-/// Whether a host is a name or an IPv4 address with or without a port, as nearly all are. Parsing an [`Authority`]
-/// allocates, and every request has a host.
+/// Whether a host is a name or an IPv4 address with or without a port, as nearly all are. Parsing an
+/// [`Authority`] allocates, and every request has a host.
 fn is_plain(host: &[u8]) -> bool {
     let name = host.iter().position(|byte| *byte == b':').unwrap_or(host.len());
     let (name, port) = host.split_at(name);

@@ -1,7 +1,7 @@
 //! Open pulls: the networks whose clients pull from the cache of an upstream without an account.
 //!
-//! Clients of a mirror often cannot sign in, or send the credentials of the registry that they think they call. Such
-//! credentials are neither verified nor counted as guesses.
+//! Clients of a mirror often cannot sign in, or send the credentials of the registry that they think they
+//! call. Such credentials are neither verified nor counted as guesses.
 
 use accounts::Right;
 use hyper::header::HOST;

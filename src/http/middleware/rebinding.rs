@@ -1,8 +1,8 @@
 //! DNS rebinding: refuses browsers that call a registry without accounts by a name that is not its own.
 //!
-//! A page of `evil.example` whose name resolves to 127.0.0.1 is of the same origin as the registry there, and only the
-//! network protects a registry without accounts. The name in `Host` gives such a page away. Clients that are no
-//! browsers may use any name. A certificate protects HTTPS: it is not for the name of the page.
+//! A page of `evil.example` whose name resolves to 127.0.0.1 is of the same origin as the registry there, and
+//! only the network protects a registry without accounts. The name in `Host` gives such a page away. Clients
+//! that are no browsers may use any name. A certificate protects HTTPS: it is not for the name of the page.
 
 use std::net::IpAddr;
 
@@ -25,11 +25,11 @@ impl OwnHosts {
         Self(external.into_iter().chain(hosts).chain(mirrors).collect())
     }
 
-    /// Returns the host of a request that a browser sends to another host's name. `is_loopback` is whether the request
-    /// arrived at a loopback address.
+    /// Returns the host of a request that a browser sends to another host's name. `is_loopback` is whether
+    /// the request arrived at a loopback address.
     pub(crate) fn foreign<'h>(&self, headers: &'h HeaderMap, is_loopback: bool) -> Option<&'h str> {
-        // Over plain HTTP, a read of the same origin has neither of the first two. All browsers send the third, and so
-        // may other clients, which have a reason for a name beyond this machine.
+        // Over plain HTTP, a read of the same origin has neither of the first two. All browsers send the
+        // third, and so may other clients, which have a reason for a name beyond this machine.
         let is_browser = headers.contains_key(ORIGIN)
             || headers.contains_key(SEC_FETCH_SITE)
             || is_loopback && headers.contains_key(ACCEPT_LANGUAGE);

@@ -1,7 +1,8 @@
 //! Request metrics: counts, latencies and bytes, by endpoint, method and status class.
 //!
-//! Each endpoint and method has a cell of atomics, found by an index. Threads use different stripes of a cell, so a
-//! manifest from memory pays for two readings of the clock and a few additions to a cache line of its own.
+//! Each endpoint and method has a cell of atomics, found by an index. Threads use different stripes of a
+//! cell, so a manifest from memory pays for two readings of the clock and a few additions to a cache line of
+//! its own.
 
 use std::fmt;
 use std::sync::OnceLock;

@@ -1,8 +1,8 @@
 //! Revocation: authorizes a request again while its body arrives.
 //!
-//! A request is authorized by its head, and a client can hold the body back until its token, account or right is
-//! revoked. So each piece of a body, and its end, waits for a second authorization if accounts have changed. Without a
-//! change, a piece costs one atomic load.
+//! A request is authorized by its head, and a client can hold the body back until its token, account or right
+//! is revoked. So each piece of a body, and its end, waits for a second authorization if accounts have
+//! changed. Without a change, a piece costs one atomic load.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -43,13 +43,14 @@ pub(crate) struct RevocationCheck {
     grounds: Grounds,
     generation: u64,
     running: Option<JoinHandle<bool>>,
-    /// The registry whose version the end of the body has to check, if other servers may have changed the accounts.
+    /// The registry whose version the end of the body has to check, if other servers may have changed the
+    /// accounts.
     shared: Option<Registry>,
 }
 
 impl RevocationCheck {
-    /// Makes the check of a request that was authorized after `before`. `None` for the operator, whose rights are those
-    /// of the machine.
+    /// Makes the check of a request that was authorized after `before`. `None` for the operator, whose rights
+    /// are those of the machine.
     pub(crate) fn new(
         registry: &Registry,
         before: AccountState,

@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener};
 /// The pause after a failed accept, when the system has no file descriptors or memory left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Listens on an address. The backlog is the system's maximum (`net.core.somaxconn`): clients that find it full retry a
-/// second later. SO_REUSEADDR lets a restarted server bind the address at once.
+/// Listens on an address. The backlog is the system's maximum (`net.core.somaxconn`): clients that find it
+/// full retry a second later. SO_REUSEADDR lets a restarted server bind the address at once.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
@@ -32,8 +32,8 @@ pub(crate) fn open(inherited: Option<std::net::TcpListener>, address: SocketAddr
     }
 }
 
-/// Handles a failed accept. The client may have caused it, so that the next accept works. Otherwise the system is out of
-/// file descriptors or memory, and the next accept waits.
+/// Handles a failed accept. The client may have caused it, so that the next accept works. Otherwise the
+/// system is out of file descriptors or memory, and the next accept waits.
 pub(crate) async fn after_failed_accept(error: &io::Error) {
     use io::ErrorKind as E;
     if matches!(error.kind(), E::ConnectionRefused | E::ConnectionAborted | E::ConnectionReset) {
@@ -51,7 +51,8 @@ pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
-/// The control socket. Dropping it removes its file, unless the next server of this process has replaced that.
+/// The control socket. Dropping it removes its file, unless the next server of this process has replaced
+/// that.
 pub(crate) struct Control {
     pub(crate) listener: UnixListener,
     socket: Socket,

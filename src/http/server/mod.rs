@@ -2,7 +2,8 @@
 //!
 //! - `listener`, `accept`: sockets, and the connections from them.
 //! - `serve`, `protocol`: one connection by HTTP/1.1 or HTTP/2.
-//! - `connection`, `connection_table`, `in_progress`, `idle_timeout`, `descriptors`: the state, limits and timeouts of connections.
+//! - `connection`, `connection_table`, `in_progress`, `idle_timeout`, `descriptors`: the state, limits and
+//!   timeouts of connections.
 //! - `stop`: the stages of a stop. `inside`: the server inside a command.
 
 mod accept;

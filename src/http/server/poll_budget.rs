@@ -8,11 +8,12 @@
 //! After that it yields until the runtime has polled the network. The runtime does so only every 61 tasks
 //! while tasks are ready.
 //!
-//! Its gain beside tokio's own settings is not shown. Manifest requests (`wrk --latency`, 16 and 2 connections) ran
-//! beside two pushes of 200 MB. The slowest hundredth took 9.0 and 8.2 ms, and 10.1 and 10.7 ms without this waker.
-//! With an `event_interval` of 8 in its place it took 12.1 and 10.9 ms. These are medians of three and four runs in turn on
-//! two busy cores, and single runs of one variant went from 3.4 to 18.8 ms. Requests/s and the CPU of pushes (1.78 and
-//! 1.81 s/GB) do not differ. A quiet machine has to decide whether it can go.
+//! Its gain beside tokio's own settings is not shown. Manifest requests (`wrk --latency`, 16 and 2
+//! connections) ran beside two pushes of 200 MB. The slowest hundredth took 9.0 and 8.2 ms, and 10.1 and 10.7
+//! ms without this waker. With an `event_interval` of 8 in its place it took 12.1 and 10.9 ms. These are
+//! medians of three and four runs in turn on two busy cores, and single runs of one variant went from 3.4 to
+//! 18.8 ms. Requests/s and the CPU of pushes (1.78 and 1.81 s/GB) do not differ. A quiet machine has to
+//! decide whether it can go.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -68,8 +69,8 @@ impl RepollWaker {
         let Wakes { state, task } = &*self.wakes;
         task.register(cx.waker());
         for _ in 0..IN_A_ROW {
-            // Not a store, which a processor may delay until after the reads of the poll. A wake from another thread would be
-            // overwritten, and the future would wait for ever.
+            // Not a store, which a processor may delay until after the reads of the poll. A wake from another
+            // thread would be overwritten, and the future would wait for ever.
             state.swap(POLLED, Ordering::AcqRel);
             let outcome = future.as_mut().poll(&mut Context::from_waker(&self.waker));
             if outcome.is_ready()
@@ -131,8 +132,8 @@ mod tests {
         assert_eq!((polls, counter.0.load(Ordering::Relaxed)), (3 * IN_A_ROW, 3));
     }
 
-    /// A thread has a result while the future is polled again after a wake by itself. Shuttle runs one thread at a time, so
-    /// it delays no store.
+    /// A thread has a result while the future is polled again after a wake by itself. Shuttle runs one thread
+    /// at a time, so it delays no store.
     #[test]
     fn wake_of_another_thread_is_not_lost() {
         const ROUNDS: u64 = 50_000;

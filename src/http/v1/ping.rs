@@ -1,7 +1,7 @@
 //! `/v1/_ping`, and `/_ping` behind some proxies: whether the registry supports search.
 //!
-//! Docker reads two headers and two JSON fields: the version, and `standalone`, which means that the registry takes
-//! Basic credentials itself.
+//! Docker reads two headers and two JSON fields: the version, and `standalone`, which means that the registry
+//! takes Basic credentials itself.
 
 use hyper::header::{HeaderName, HeaderValue};
 use serde_json::json;

@@ -16,7 +16,8 @@ use crate::http::extract::conditional::{IMMUTABLE, REVALIDATE, Validators};
 use crate::http::middleware::caller::Caller;
 use crate::http::response::{self, Response};
 
-/// Whether a GET counts as a pull, and a HEAD as a use. Commands of the operator look at images without running them.
+/// Whether a GET counts as a pull, and a HEAD as a use. Commands of the operator look at images without
+/// running them.
 pub(super) fn is_pull(caller: Caller<'_>) -> bool {
     !matches!(caller.identity(), Identity::Operator)
 }

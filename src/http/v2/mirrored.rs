@@ -30,7 +30,8 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const HIT: HeaderValue = HeaderValue::from_static("wharfinger; hit");
 const INDEX: HeaderValue = HeaderValue::from_static(OCI_INDEX);
 
-/// Whether a request below an upstream's name is answered here, and not by the handlers of this registry's own content.
+/// Whether a request below an upstream's name is answered here, and not by the handlers of this registry's
+/// own content.
 pub(crate) fn is_mirrored(endpoint: &Endpoint, method: &Method) -> bool {
     match endpoint {
         Endpoint::Manifest(..) | Endpoint::Blob(..) => *method != Method::DELETE,
@@ -39,8 +40,8 @@ pub(crate) fn is_mirrored(endpoint: &Endpoint, method: &Method) -> bool {
     }
 }
 
-/// Answers an authorized request below the name of an upstream. `None` if the ordinary handler does: a push that is kept
-/// here.
+/// Answers an authorized request below the name of an upstream. `None` if the ordinary handler does: a push
+/// that is kept here.
 pub(crate) async fn answer(
     call: &Call<'_>,
     endpoint: &Endpoint,

@@ -1,4 +1,5 @@
-//! The registry protocol: distribution-spec 1.1 with additions of its development branch. A file per endpoint.
+//! The registry protocol: distribution-spec 1.1 with additions of its development branch. A file per
+//! endpoint.
 
 pub(super) mod base;
 pub(super) mod blobs;

@@ -1,5 +1,5 @@
-//! `/v2/<name>/referrers/<digest>`: the manifests that refer to a digest, as an index in pages (distribution-spec,
-//! "Listing Referrers").
+//! `/v2/<name>/referrers/<digest>`: the manifests that refer to a digest, as an index in pages
+//! (distribution-spec, "Listing Referrers").
 
 use hyper::header::HeaderValue;
 use oci::descriptor::Annotations;

@@ -123,7 +123,8 @@ fn chunk_range(request: &Request) -> Result<Option<ChunkRange>, Error> {
         .transpose()
 }
 
-/// Refuses a body by its announced length, before any of it is received. Returns the announced size of the upload.
+/// Refuses a body by its announced length, before any of it is received. Returns the announced size of the
+/// upload.
 fn check_announced(
     app: &App,
     request: &Request,

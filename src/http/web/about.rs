@@ -1,7 +1,8 @@
 //! The pushers' description of their content: links in annotations and labels, and README files.
 //!
-//! image-spec v1.1, annotations.md, defines the links. Artifact Hub defines `io.artifacthub.package.readme-url`. An image
-//! has no README of its own: the field knows one in Helm charts, and files named README.md in artifacts.
+//! image-spec v1.1, annotations.md, defines the links. Artifact Hub defines
+//! `io.artifacthub.package.readme-url`. An image has no README of its own: the field knows one in Helm
+//! charts, and files named README.md in artifacts.
 
 use oci::RepositoryName;
 

@@ -1,5 +1,5 @@
-//! `/-/assets/<name>`: style sheet, script and icon, embedded in the binary. A name has the hash of the content, so
-//! that browsers cache it for ever.
+//! `/-/assets/<name>`: style sheet, script and icon, embedded in the binary. A name has the hash of the
+//! content, so that browsers cache it for ever.
 
 use std::sync::LazyLock;
 

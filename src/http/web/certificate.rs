@@ -1,5 +1,5 @@
-//! `/-/certificate`: the self-signed certificate, for clients that should trust it. It is public: every handshake
-//! shows it.
+//! `/-/certificate`: the self-signed certificate, for clients that should trust it. It is public: every
+//! handshake shows it.
 
 use hyper::header::{CONTENT_DISPOSITION, HeaderValue};
 

@@ -1,5 +1,5 @@
-//! The commands that pull content, for each client, with the options that plain HTTP or a self-signed certificate
-//! needs.
+//! The commands that pull content, for each client, with the options that plain HTTP or a self-signed
+//! certificate needs.
 
 use super::document::Kind;
 use super::page::Page;

@@ -112,8 +112,8 @@ pub(crate) struct TagLine {
     pub(crate) cursor: String,
 }
 
-/// Returns tags of a repository whose names contain a text, beginning after `after`, and whether there are more. A
-/// gateway sorts by name.
+/// Returns tags of a repository whose names contain a text, beginning after `after`, and whether there are
+/// more. A gateway sorts by name.
 pub(crate) async fn tags(
     app: &App,
     repository: &RepositoryName,

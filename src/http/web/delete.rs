@@ -1,5 +1,5 @@
-//! `/-/delete/<repository>…`: deletion of a tag, a manifest or a repository. The page says what goes, and asks for
-//! the name.
+//! `/-/delete/<repository>…`: deletion of a tag, a manifest or a repository. The page says what goes, and
+//! asks for the name.
 
 use askama::Template;
 use oci::{Digest, RepositoryName, Tag, TagOrDigest};

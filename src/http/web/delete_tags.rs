@@ -1,5 +1,5 @@
-//! `/-/delete-tags/<repository>`: deletion of several tags. The page says for each tag what becomes of it, and asks for the
-//! name of the repository. The result offers to take the deletion back.
+//! `/-/delete-tags/<repository>`: deletion of several tags. The page says for each tag what becomes of it,
+//! and asks for the name of the repository. The result offers to take the deletion back.
 
 use std::collections::HashMap;
 

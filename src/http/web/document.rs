@@ -1,7 +1,7 @@
 //! Manifests and image configs as pages show them: every field that is absent or of another type is empty.
 //!
-//! Pushers choose the content, so a page shows bounded parts: the first rows of each list, and the beginning of each
-//! text. A larger document is not parsed at all.
+//! Pushers choose the content, so a page shows bounded parts: the first rows of each list, and the beginning
+//! of each text. A larger document is not parsed at all.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +18,8 @@ const ROWS: usize = 200;
 /// The most bytes of a text.
 const TEXT: usize = 4 << 10;
 
-/// Replaces characters that change the direction of their neighbours or control a terminal, because they could disguise
-/// a text.
+/// Replaces characters that change the direction of their neighbours or control a terminal, because they
+/// could disguise a text.
 pub(crate) fn harmless(text: String) -> String {
     let misleads = |char: char| {
         char.is_control() && !matches!(char, '\n' | '\r' | '\t')

@@ -1,5 +1,5 @@
-//! `/-/file/<repository>@<digest>`: a blob as a file to save, such as an SBOM. A browser must not show it, because a
-//! pusher chose its content.
+//! `/-/file/<repository>@<digest>`: a blob as a file to save, such as an SBOM. A browser must not show it,
+//! because a pusher chose its content.
 
 use hyper::StatusCode;
 use hyper::header::{

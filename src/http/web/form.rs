@@ -1,8 +1,8 @@
 //! Forms: their fields, and the token that each form carries against cross-site requests (CSRF).
 //!
-//! The token is a hash of a secret cookie: of the session, or of a random seed before a sign-in. A page of another site
-//! can neither read the cookie nor the form. `web` also refuses requests that a browser calls cross-site
-//! (`Cors::check_write`).
+//! The token is a hash of a secret cookie: of the session, or of a random seed before a sign-in. A page of
+//! another site can neither read the cookie nor the form. `web` also refuses requests that a browser calls
+//! cross-site (`Cors::check_write`).
 
 use std::borrow::Cow;
 
@@ -101,7 +101,8 @@ impl Form {
     }
 }
 
-/// Returns a path on this host, from untrusted text. Browsers read `//` and `\` as the beginning of another host.
+/// Returns a path on this host, from untrusted text. Browsers read `//` and `\` as the beginning of another
+/// host.
 pub(crate) fn local_path(text: &str) -> Option<&str> {
     let is_local = text.starts_with('/')
         && !text.starts_with("//")

@@ -1,5 +1,5 @@
-//! `/-/grants`: who may do what with which repositories. Administrators see all grants, and owners those on their own
-//! repositories.
+//! `/-/grants`: who may do what with which repositories. Administrators see all grants, and owners those on
+//! their own repositories.
 
 use accounts::{AccountName, Pattern, Right, Rights, Role, Subject};
 use askama::Template;

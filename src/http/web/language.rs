@@ -1,7 +1,7 @@
 //! Languages: the catalogue of texts (Fluent), and dates, numbers and sizes as a language writes them.
 //!
-//! A browser states its languages in `Accept-Language` (RFC 9110 section 12.5.4). A cookie, which the switch on each
-//! page sets, overrides it.
+//! A browser states its languages in `Accept-Language` (RFC 9110 section 12.5.4). A cookie, which the switch
+//! on each page sets, overrides it.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -67,7 +67,8 @@ impl Language {
         }
     }
 
-    /// The language of a request: the chosen one, else the first known one in `Accept-Language`, else English.
+    /// The language of a request: the chosen one, else the first known one in `Accept-Language`, else
+    /// English.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let chosen = cookies::language(headers).and_then(Self::of_tag);
         chosen.or_else(|| accepted(headers)).unwrap_or(Self::English)

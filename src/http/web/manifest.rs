@@ -1,5 +1,5 @@
-//! `/<repository>:<tag>` and `/<repository>@<digest>`: an image with its platforms, layers, history and config; a
-//! chart; an artifact with its files; and what refers to it.
+//! `/<repository>:<tag>` and `/<repository>@<digest>`: an image with its platforms, layers, history and
+//! config; a chart; an artifact with its files; and what refers to it.
 
 use std::time::SystemTime;
 
@@ -284,7 +284,8 @@ struct Shown {
     platform: Option<String>,
 }
 
-/// Returns the image whose layers the page shows: of an index, the chosen platform, else linux/amd64, else the first.
+/// Returns the image whose layers the page shows: of an index, the chosen platform, else linux/amd64, else
+/// the first.
 async fn shown_image(
     app: &App,
     repository: &RepositoryName,

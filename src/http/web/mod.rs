@@ -1,7 +1,8 @@
 //! Pages for browsers: rendered on the server, a file for each page, the templates below `templates/`.
 //!
-//! A page is an endpoint like any other: its row in `endpoints` names the right that it needs, and `authorize` checks
-//! it. Pages show what `registry` returns for the caller, so that a private repository is in no list and in no count.
+//! A page is an endpoint like any other: its row in `endpoints` names the right that it needs, and
+//! `authorize` checks it. Pages show what `registry` returns for the caller, so that a private repository is
+//! in no list and in no count.
 //!
 //! - `page`: what all pages share: language, account, headers. `form`: forms with their tokens.
 //! - `language`: the catalogue of texts, and dates, numbers and sizes in the language of the reader.

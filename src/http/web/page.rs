@@ -1,7 +1,7 @@
 //! The frame of all pages: language, account, form token, and the headers of the response.
 //!
-//! The Content-Security-Policy (CSP level 3) allows the registry's own style sheet, script and images only, nothing
-//! inline, and no frame around a page. Text of pushers is escaped by the templates.
+//! The Content-Security-Policy (CSP level 3) allows the registry's own style sheet, script and images only,
+//! nothing inline, and no frame around a page. Text of pushers is escaped by the templates.
 
 use std::time::SystemTime;
 
@@ -173,7 +173,8 @@ impl Page {
         self.language.age(*time)
     }
 
-    /// Formats a time that a pusher wrote, or returns it as it is. A client that knows no time writes Go's zero time.
+    /// Formats a time that a pusher wrote, or returns it as it is. A client that knows no time writes Go's
+    /// zero time.
     pub(crate) fn date_of(&self, text: &str) -> String {
         if oci::image_config::is_zero_time(text) {
             return self.t("created-unknown").into_owned();

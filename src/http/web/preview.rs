@@ -1,4 +1,5 @@
-//! Previews of the files of an artifact: SBOMs, attestations and other text; and Helm charts with their values.
+//! Previews of the files of an artifact: SBOMs, attestations and other text; and Helm charts with their
+//! values.
 
 use std::io::Read as _;
 

@@ -1,4 +1,5 @@
-//! `/-/sign-in` and `/-/sign-out`: sessions of browsers. The same throttle limits sign-ins here and in the API.
+//! `/-/sign-in` and `/-/sign-out`: sessions of browsers. The same throttle limits sign-ins here and in the
+//! API.
 
 use askama::Template;
 use base64::Engine as _;

@@ -1,4 +1,5 @@
-//! A manifest in one line of a list: kind, platforms, size. It follows from the content, so it is cached by digest.
+//! A manifest in one line of a list: kind, platforms, size. It follows from the content, so it is cached by
+//! digest.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! `/-/webhooks` and `/-/webhooks/<id>`: webhooks with their deliveries and the receivers' answers; tests, replays and
-//! new secrets. Owners add and remove those of their repositories.
+//! `/-/webhooks` and `/-/webhooks/<id>`: webhooks with their deliveries and the receivers' answers; tests,
+//! replays and new secrets. Owners add and remove those of their repositories.
 
 use std::str::FromStr;
 

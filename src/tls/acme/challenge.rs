@@ -1,5 +1,5 @@
-//! Responses to challenges: a special certificate for TLS-ALPN-01 (RFC 8737), a text at a well-known URL for HTTP-01
-//! (RFC 8555 section 8.3).
+//! Responses to challenges: a special certificate for TLS-ALPN-01 (RFC 8737), a text at a well-known URL for
+//! HTTP-01 (RFC 8555 section 8.3).
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -91,7 +91,8 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The server name (SNI) of a validation. For an address it is the name of its reverse lookup (RFC 8738 section 6).
+/// The server name (SNI) of a validation. For an address it is the name of its reverse lookup (RFC 8738
+/// section 6).
 fn server_name(host: &Host) -> String {
     match host {
         Host::Name(name) => name.clone(),

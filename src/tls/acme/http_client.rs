@@ -1,4 +1,5 @@
-//! The HTTP client for an authority: HTTPS only, with timeouts, a size limit, and the trust store of the operator.
+//! The HTTP client for an authority: HTTPS only, with timeouts, a size limit, and the trust store of the
+//! operator.
 
 use std::future::Future;
 use std::io;

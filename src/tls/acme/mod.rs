@@ -2,8 +2,8 @@
 //!
 //! - `http_client` sends requests, `account` holds the account, `order` takes one order to its certificate.
 //! - `challenge` proves to the authority that the hosts lead to this server.
-//! - `state_dir` stores the account and the certificate. `schedule` decides when to order and how long to back off;
-//!   `renewal` polls the authority for its suggestion (ARI).
+//! - `state_dir` stores the account and the certificate. `schedule` decides when to order and how long to
+//!   back off; `renewal` polls the authority for its suggestion (ARI).
 
 mod account;
 mod challenge;
@@ -121,7 +121,8 @@ impl Acme {
                 hosts = join_hosts(&self.orders.hosts),
                 "requesting a certificate: {due}"
             );
-            // Only an authority with ARI knows `replaces`. It may reject it all the same, so that a retry omits it.
+            // Only an authority with ARI knows `replaces`. It may reject it all the same, so that a retry
+            // omits it.
             let replaces = id.filter(|_| suggested.is_some() && due.is_renewal() && failures == 0);
             let obtained = self.obtain(replaces).await.and_then(|pair| {
                 install(&pair).map_err(Failure::Unusable)?;
@@ -169,7 +170,8 @@ impl Acme {
         if let Some(host) = self.orders.hosts.iter().find(|host| !pair.certificate().covers(host)) {
             return Err(Failure::HostMissing(host.clone()));
         }
-        // The certificate is used even if it cannot be stored: another order would count against the rate limit.
+        // The certificate is used even if it cannot be stored: another order would count against the rate
+        // limit.
         if let Err(error) = self.state_dir.store_certificate(pem).await {
             tracing::error!(%error, "the new certificate cannot be stored; it is requested again at the next start");
         }

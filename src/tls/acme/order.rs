@@ -28,8 +28,8 @@ pub(super) struct Orders {
 }
 
 impl Orders {
-    /// Orders a certificate and returns its chain and its key as PEM. `replaces` names the certificate that it renews,
-    /// for an authority with ARI (RFC 9773 section 5).
+    /// Orders a certificate and returns its chain and its key as PEM. `replaces` names the certificate that
+    /// it renews, for an authority with ARI (RFC 9773 section 5).
     pub(super) async fn order(
         &self,
         account: &Account,
@@ -67,7 +67,8 @@ impl Orders {
         Ok(format!("{}\n{}", chain.trim_end(), key.serialize_pem()))
     }
 
-    /// Publishes the response to a challenge for each host without a valid authorization, and starts its validation.
+    /// Publishes the response to a challenge for each host without a valid authorization, and starts its
+    /// validation.
     async fn publish_challenges(&self, order: &mut Order) -> Result<Vec<Published<'_>>, Failure> {
         let mut published = Vec::new();
         let mut authorizations = order.authorizations();

@@ -1,5 +1,5 @@
-//! ACME Renewal Information (ARI, RFC 9773): the time at which the authority suggests renewal, for example before it
-//! revokes certificates.
+//! ACME Renewal Information (ARI, RFC 9773): the time at which the authority suggests renewal, for example
+//! before it revokes certificates.
 
 use aws_lc_rs::rand;
 use instant_acme::{CertificateIdentifier, Error, SuggestedWindow};

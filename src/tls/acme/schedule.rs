@@ -10,8 +10,8 @@ use crate::tls::certificate::{Certificate, rfc3339};
 
 /// The first and the longest backoff after a transient failure.
 const TRANSIENT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(10 * 60));
-/// The same after a failure that the operator must solve. Authorities have rate limits: Let's Encrypt accepts five failed
-/// validations per host and hour.
+/// The same after a failure that the operator must solve. Authorities have rate limits: Let's Encrypt accepts
+/// five failed validations per host and hour.
 const PERMANENT: (Duration, Duration) = (Duration::from_secs(2 * 60), Duration::from_secs(4 * 60 * 60));
 /// The longest `Retry-After` that is obeyed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,5 +1,5 @@
-//! The files that survive a restart: the account, and the certificate with its key. Each authority has a directory, so
-//! that a trial with one does not replace the files of another.
+//! The files that survive a restart: the account, and the certificate with its key. Each authority has a
+//! directory, so that a trial with one does not replace the files of another.
 
 use std::io;
 use std::path::{Path, PathBuf};

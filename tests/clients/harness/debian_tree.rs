@@ -14,8 +14,8 @@ cp -r "$FILES"/. "$SCRATCH/root/"
 exec chroot "$SCRATCH/root" /bin/sh -eux /script
 "#;
 
-/// Runs a script in the tree, as root and with the loopback network alone. The files of a directory of the terminal are at
-/// the root of the tree. The last line of the output must be `all done`.
+/// Runs a script in the tree, as root and with the loopback network alone. The files of a directory of the
+/// terminal are at the root of the tree. The last line of the output must be `all done`.
 #[track_caller]
 pub(crate) fn runs_in_debian(user: &Terminal, files: &str, script: &str) {
     fs::write(user.path(files).join("script"), script).expect("a script can be written");

@@ -31,7 +31,8 @@ impl Distribution {
         Distribution::start("registry", data, "")
     }
 
-    /// Starts the current `registry` with another storage than a directory, as its configuration describes it.
+    /// Starts the current `registry` with another storage than a directory, as its configuration describes
+    /// it.
     pub(crate) fn version_3_with_storage(storage: &str) -> Distribution {
         let scratch = TempDir::new().expect("a temporary directory");
         let config = write_config(&scratch, storage, "");

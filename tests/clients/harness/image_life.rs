@@ -1,4 +1,5 @@
-//! The life of an image on a registry, whatever keeps its content: pushed, pulled, copied, deleted and collected.
+//! The life of an image on a registry, whatever keeps its content: pushed, pulled, copied, deleted and
+//! collected.
 
 use super::{Engine, Image, Index, ObjectStore, Server, Terminal};
 
@@ -16,8 +17,8 @@ pub(crate) fn docker_runs_an_image(registry: &Server, says: &str) -> Terminal {
     user
 }
 
-/// crane and skopeo push, copy and pull an image, whose deletion frees its objects below `prefix`. Another image stays.
-/// Deletions must take effect with the next collection.
+/// crane and skopeo push, copy and pull an image, whose deletion frees its objects below `prefix`. Another
+/// image stays. Deletions must take effect with the next collection.
 pub(crate) fn images_are_copied_and_collected(registry: &Server, store: &ObjectStore, prefix: &str) {
     let user = Terminal::open();
     let (app, copy) = (registry.at("team/app:1"), registry.at("other/app:1"));

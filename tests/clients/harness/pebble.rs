@@ -13,8 +13,8 @@ use super::{Daemon, Terminal};
 /// The first of the ports below those that Linux gives to sockets without a chosen one, and their number.
 const PORTS: (u32, u32) = (20_000, 12_000);
 
-/// Returns a free loopback address, for programs that do not report a chosen port. No other socket gets it before the
-/// program does, unless it chooses it too.
+/// Returns a free loopback address, for programs that do not report a chosen port. No other socket gets it
+/// before the program does, unless it chooses it too.
 pub(crate) fn free_address() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let (first, count) = PORTS;

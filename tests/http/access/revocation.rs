@@ -1,4 +1,5 @@
-//! Requests whose body is held back until their sender has lost its rights, and event streams of revoked sign-ins.
+//! Requests whose body is held back until their sender has lost its rights, and event streams of revoked
+//! sign-ins.
 
 use oci::Algorithm;
 use reqwest::Method;

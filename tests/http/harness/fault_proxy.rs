@@ -1,4 +1,5 @@
-//! A proxy before a real registry that records requests and injects faults: cuts, other bytes, other answers, waits.
+//! A proxy before a real registry that records requests and injects faults: cuts, other bytes, other answers,
+//! waits.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

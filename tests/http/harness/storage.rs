@@ -1,5 +1,5 @@
-//! The storage of the tests: files and SQLite, unless `WHARFINGER_TEST_BLOBS` and `WHARFINGER_TEST_METADATA` choose another
-//! one.
+//! The storage of the tests: files and SQLite, unless `WHARFINGER_TEST_BLOBS` and `WHARFINGER_TEST_METADATA`
+//! choose another one.
 
 use std::path::Path;
 
@@ -17,8 +17,8 @@ pub(super) fn choose(config: &mut Config, scratch: &Path) {
     config.blobs = Config::load(&sources).expect("valid settings").config.blobs;
 }
 
-/// Keeps the blobs of a test in files, whatever the storage of the run is. `reason`: the property of files that the test
-/// is about.
+/// Keeps the blobs of a test in files, whatever the storage of the run is. `reason`: the property of files
+/// that the test is about.
 pub(crate) fn blobs_in_files(config: &mut Config, reason: &str) {
     if config.blobs.url.is_some() {
         eprintln!("blobs in files: {reason}");
@@ -26,8 +26,8 @@ pub(crate) fn blobs_in_files(config: &mut Config, reason: &str) {
     }
 }
 
-/// Keeps the metadata of a test in SQLite, whatever the storage of the run is. `reason`: the property of that file that the
-/// test is about.
+/// Keeps the metadata of a test in SQLite, whatever the storage of the run is. `reason`: the property of that
+/// file that the test is about.
 pub(crate) fn metadata_in_a_file(config: &mut Config, reason: &str) {
     if config.metadata.url.is_some() {
         eprintln!("metadata in SQLite: {reason}");

@@ -76,7 +76,8 @@ async fn pushed_image_does_not_replace_the_default() {
     for (digest, content) in &theirs.blobs {
         assert!(plain.get(format_args!("blobs/{digest}")).await.is(200).body == *content);
     }
-    // The owner signs in, and means the own repository. So does a digest, and a tag that the upstream does not have.
+    // The owner signs in, and means the own repository. So does a digest, and a tag that the upstream does
+    // not have.
     assert_eq!(own.digest_of("1").await, pushed.digest);
     plain.get(format_args!("manifests/{}", pushed.digest)).await.is(200);
     plain.get("manifests/local").await.is(200);

@@ -1,5 +1,5 @@
-//! Fixtures of public registries: their token protocols and oddities. Facts marked with (t) rest on tests and logs of
-//! other projects, those with (i) on an issue, and the others on documentation or source code.
+//! Fixtures of public registries: their token protocols and oddities. Facts marked with (t) rest on tests and
+//! logs of other projects, those with (i) on an issue, and the others on documentation or source code.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -446,8 +446,8 @@ async fn token_server_that_moves_is_not_followed() {
     assert_eq!(other.asked("").len(), 0);
 }
 
-/// Quay has pages of 100 and absolute links, and Azure a relative link that ends in `&orderby=`. Nexus sends null (i),
-/// Artifactory lists digests among the tags (i), and Google adds members (t).
+/// Quay has pages of 100 and absolute links, and Azure a relative link that ends in `&orderby=`. Nexus sends
+/// null (i), Artifactory lists digests among the tags (i), and Google adds members (t).
 #[tokio::test]
 async fn odd_tag_lists_are_read() {
     let fault = |head: &str| {

@@ -126,7 +126,8 @@ async fn refusal_names_the_bytes_of_deleted_images() {
     let image = app.push_image("1").await;
     let gone = other.push_image("1").await;
     let size = |number: usize| gone.blobs[number].1.len() as u64;
-    // The config and the first layer of the deleted image are needed by an image of another repository as well.
+    // The config and the first layer of the deleted image are needed by an image of another repository as
+    // well.
     let parts = [Part::config(&gone.blobs[0].1), Part::layer(&gone.blobs[1].1)];
     for (digest, _) in &gone.blobs[..2] {
         registry.post(app.path(format_args!("blobs/uploads/?mount={digest}&from=team/other"))).await.is(201);

@@ -1,7 +1,7 @@
 //! `$apr1$`: the MD5 scheme of Apache's `htpasswd -m`, for existing htpasswd files.
 //!
-//! A thousand rounds of MD5, like the MD5 crypt of BSD with another magic string. See the Apache HTTP Server's
-//! documentation, "Password Formats".
+//! A thousand rounds of MD5, like the MD5 crypt of BSD with another magic string. See the Apache HTTP
+//! Server's documentation, "Password Formats".
 
 use md5::{Digest, Md5};
 use subtle::ConstantTimeEq;

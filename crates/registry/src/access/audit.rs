@@ -1,8 +1,8 @@
 //! Audit log: who did what, from where, and with which outcome.
 //!
-//! Events pass a bounded queue to one task that writes them in batches, one transaction each. A change is answered
-//! after its entry is durable; other entries follow shortly, at the latest on close. Entries that the store refuses go
-//! to the operator's log. Repeated refusals share a row, see [`super::repeats`].
+//! Events pass a bounded queue to one task that writes them in batches, one transaction each. A change is
+//! answered after its entry is durable; other entries follow shortly, at the latest on close. Entries that
+//! the store refuses go to the operator's log. Repeated refusals share a row, see [`super::repeats`].
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

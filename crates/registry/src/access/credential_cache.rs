@@ -1,8 +1,9 @@
 //! Credential cache: verified `Authorization` headers, so that a password is not hashed for each request.
 //!
-//! The key is a keyed hash (SipHash-2-4, 128 bits) of the whole header, with a random key for each process: memory
-//! holds no password, and a client cannot produce collisions. An entry is valid until its TTL ends or accounts change.
-//! After a change it is verified again, which costs a query, and a hash only if the password has changed.
+//! The key is a keyed hash (SipHash-2-4, 128 bits) of the whole header, with a random key for each process:
+//! memory holds no password, and a client cannot produce collisions. An entry is valid until its TTL ends or
+//! accounts change. After a change it is verified again, which costs a query, and a hash only if the password
+//! has changed.
 
 use std::hash::Hasher as _;
 use std::net::IpAddr;
@@ -41,8 +42,8 @@ pub(super) struct CredentialCache {
 /// The result of a lookup.
 pub(super) enum Lookup<'a> {
     Hit(Identity),
-    /// A miss, or an entry that is outdated by a change of accounts. Requests with the same header wait until the slot
-    /// is filled or dropped, so that a password on many connections is hashed once.
+    /// A miss, or an entry that is outdated by a change of accounts. Requests with the same header wait until
+    /// the slot is filled or dropped, so that a password on many connections is hashed once.
     Stale(Option<Arc<Entry>>, Slot<'a>),
 }
 
@@ -72,8 +73,8 @@ impl CredentialCache {
         Ok(Self { hasher: SipHasher24::new_with_key(&key), entries: Cache::new(ENTRIES) })
     }
 
-    /// Returns the key of a header and the client's network. The network is part of the key: otherwise a throttled
-    /// client could still tell a cached right password from a wrong one.
+    /// Returns the key of a header and the client's network. The network is part of the key: otherwise a
+    /// throttled client could still tell a cached right password from a wrong one.
     pub(super) fn key(&self, header: &[u8], from: IpAddr) -> HeaderKey {
         let mut hasher = self.hasher;
         hasher.write_u128(Network::from(from).bits());

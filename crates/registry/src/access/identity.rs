@@ -98,7 +98,8 @@ pub enum TokenScope {
         repositories: Vec<(RepositoryName, Rights)>,
         /// Whether the token may list repositories.
         catalog: bool,
-        /// The current rights of the personal token or robot's secret behind it, which may have shrunk; `None` for all.
+        /// The current rights of the personal token or robot's secret behind it, which may have shrunk;
+        /// `None` for all.
         rights: Option<Rights>,
         /// The current repositories of that token; `None` for all.
         patterns: Option<Vec<Pattern>>,

@@ -1,7 +1,7 @@
 //! Location rules: the operator's settings for trees of repositories, like the location rules of a proxy.
 //!
-//! The rules widen or narrow the granted rights before those enter the permission cache, so every decision and list
-//! respects them.
+//! The rules widen or narrow the granted rights before those enter the permission cache, so every decision
+//! and list respects them.
 
 use accounts::{PrefixRules, Right, Rights, Visible};
 use oci::RepositoryName;

@@ -1,12 +1,13 @@
 //! Login throttle: a rate limit on wrong passwords, by pair of account and client network.
 //!
-//! A pair over its limit is delayed, and refused only if too many attempts wait. An attacker therefore locks nobody out:
-//! the owner's network is another pair. A second limit counts all accounts of a network, against one password tried on
-//! many names. It only delays, and only accounts that have not signed in from that network. Each attempt counts before
-//! its password is verified and is refunded if the password is right, so that parallel attempts all count.
+//! A pair over its limit is delayed, and refused only if too many attempts wait. An attacker therefore locks
+//! nobody out: the owner's network is another pair. A second limit counts all accounts of a network, against
+//! one password tried on many names. It only delays, and only accounts that have not signed in from that
+//! network. Each attempt counts before its password is verified and is refunded if the password is right, so
+//! that parallel attempts all count.
 //!
-//! Bearer and personal tokens cannot be guessed. Wrong ones are limited by network to protect the audit log and the
-//! database. Valid ones are never delayed.
+//! Bearer and personal tokens cannot be guessed. Wrong ones are limited by network to protect the audit log
+//! and the database. Valid ones are never delayed.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -60,8 +61,8 @@ impl Default for ThrottleLimits {
     }
 }
 
-/// The client's network: an IPv4 address, or the /64 of an IPv6 address, because one client usually owns the whole
-/// prefix.
+/// The client's network: an IPv4 address, or the /64 of an IPv6 address, because one client usually owns the
+/// whole prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Network(u128);
 

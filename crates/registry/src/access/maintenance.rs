@@ -1,4 +1,5 @@
-//! Maintenance of accounts in the background: key rotation, polling of the htpasswd file, usage times, retention.
+//! Maintenance of accounts in the background: key rotation, polling of the htpasswd file, usage times,
+//! retention.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -132,8 +133,8 @@ impl Accounts {
         })
     }
 
-    /// Spawns a task that reads the keys, and whether access control is in force, when the database may have changed in
-    /// any way.
+    /// Spawns a task that reads the keys, and whether access control is in force, when the database may have
+    /// changed in any way.
     fn reread_when_unknown(&self) -> JoinHandle<()> {
         let accounts = self.clone();
         let mut stopped = self.inner.maintenance.stop.subscribe();
@@ -154,7 +155,8 @@ impl Accounts {
         })
     }
 
-    /// Reads the keys, and whether access control is in force, if the database may have changed since they were read.
+    /// Reads the keys, and whether access control is in force, if the database may have changed since they
+    /// were read.
     pub(crate) async fn reread(&self) -> Result<(), Error> {
         let maintenance = &self.inner.maintenance;
         let mut read = maintenance.read.lock().await;

@@ -1,8 +1,8 @@
 //! Authentication and authorization: who sends a request, and which repositories and rights it gets.
 //!
 //! - [`Accounts`]: the entry point, over the metadata alone.
-//! - `sign_in`, `credentials`: from an `Authorization` header to an [`Identity`]. `credential_cache` makes repeated
-//!   sign-ins cheap; `login_throttle` is the rate limit on wrong ones.
+//! - `sign_in`, `credentials`: from an `Authorization` header to an [`Identity`]. `credential_cache` makes
+//!   repeated sign-ins cheap; `login_throttle` is the rate limit on wrong ones.
 //! - `location_rules`: the operator's rules for trees of repositories, on top of the grants.
 //! - `permission_cache`: the rights of an identity on a repository, and the repositories that it may list.
 //! - `tokens`, `bearer`, `scope`: the token protocol.
@@ -11,9 +11,9 @@
 //! - `audit`, `repeats`: the audit log.
 //! - `maintenance`: background tasks.
 //!
-//! Access control is in force once there is a user, an htpasswd file or a forward-auth backend, and stays in force
-//! after the last user is gone ([`AccountSettings::open`]). Until then every request has all rights, and credentials
-//! are ignored.
+//! Access control is in force once there is a user, an htpasswd file or a forward-auth backend, and stays in
+//! force after the last user is gone ([`AccountSettings::open`]). Until then every request has all rights,
+//! and credentials are ignored.
 
 mod apr1;
 mod audit;
@@ -217,8 +217,8 @@ impl Accounts {
         self.inner.in_force.load(Ordering::Acquire)
     }
 
-    /// Grows with every change of accounts, memberships, tokens and grants. A decision cached under another value is
-    /// stale.
+    /// Grows with every change of accounts, memberships, tokens and grants. A decision cached under another
+    /// value is stale.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.inner.generation.load(Ordering::Acquire)
@@ -234,8 +234,8 @@ impl Accounts {
         &self.inner.settings
     }
 
-    /// Creates the first administrator, named on the command line or in the environment. An existing account of this
-    /// name stays unchanged. Returns whether the account was created.
+    /// Creates the first administrator, named on the command line or in the environment. An existing account
+    /// of this name stays unchanged. Returns whether the account was created.
     ///
     /// # Errors
     /// [`Error::PasswordRefused`], [`Error::NameUnfit`], or those of the store.
@@ -266,8 +266,8 @@ impl Accounts {
         }
     }
 
-    /// Runs a change of accounts, tokens or grants, and invalidates all cached decisions before it returns. Continues
-    /// if the caller is dropped.
+    /// Runs a change of accounts, tokens or grants, and invalidates all cached decisions before it returns.
+    /// Continues if the caller is dropped.
     pub(crate) async fn change<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
@@ -322,7 +322,8 @@ impl Accounts {
         self.inner.metadata.has_had_users()
     }
 
-    /// Invalidates all cached decisions, and lets a background task or a request read the state in memory again.
+    /// Invalidates all cached decisions, and lets a background task or a request read the state in memory
+    /// again.
     fn read_anew(&self) {
         self.inner.maintenance.read_anew();
         self.changed();

@@ -1,7 +1,7 @@
 //! Permission cache: the rights of an account on a repository, and the repositories that it may list.
 //!
-//! Rights come from the store and are cached until accounts, tokens or grants change. The scope of a token restricts
-//! them on each request. A cache hit neither waits nor allocates.
+//! Rights come from the store and are cached until accounts, tokens or grants change. The scope of a token
+//! restricts them on each request. A cache hit neither waits nor allocates.
 
 use std::hash::Hash;
 
@@ -26,7 +26,8 @@ const ANONYMOUS: i64 = 0;
 pub enum Permission {
     /// The identity has the right.
     Allowed,
-    /// The account has the right, but the bearer token does not include it. The client may request another token.
+    /// The account has the right, but the bearer token does not include it. The client may request another
+    /// token.
     OutOfScope,
     /// The identity may pull, so the refusal reveals nothing.
     Denied,
@@ -130,7 +131,8 @@ impl Accounts {
         self.rights(&Identity::of(account), repository).await
     }
 
-    /// Whether an account may be told of the events of a repository by its webhook: it may pull and administer it.
+    /// Whether an account may be told of the events of a repository by its webhook: it may pull and
+    /// administer it.
     ///
     /// # Errors
     /// Only those of the store.
@@ -154,8 +156,8 @@ impl Accounts {
         Ok(self.rights(identity, repository).await?.allow(right))
     }
 
-    /// Whether the account may have the registry fetch from an upstream. The scope of a bearer token does not count,
-    /// because clients cannot ask for this right; the rights of a personal token do.
+    /// Whether the account may have the registry fetch from an upstream. The scope of a bearer token does not
+    /// count, because clients cannot ask for this right; the rights of a personal token do.
     ///
     /// # Errors
     /// Only those of the store.

@@ -1,9 +1,9 @@
 //! Aggregation of the audit log: repeated refusals and sign-ins of one client share a row.
 //!
-//! A refused push is a dozen requests, and a guessing client sends thousands. The first refusal is recorded at once.
-//! Equal ones within a minute are counted, and the count is added to the row at the end. A client that tries ever new names
-//! gets a bounded number of rows. If a push follows a HEAD of
-//! the same repository, the row becomes that of the push. A sign-in is recorded again after ten minutes.
+//! A refused push is a dozen requests, and a guessing client sends thousands. The first refusal is recorded
+//! at once. Equal ones within a minute are counted, and the count is added to the row at the end. A client
+//! that tries ever new names gets a bounded number of rows. If a push follows a HEAD of the same repository,
+//! the row becomes that of the push. A sign-in is recorded again after ten minutes.
 
 use std::collections::HashMap;
 use std::mem;
@@ -20,8 +20,8 @@ const REFUSALS: Duration = Duration::from_secs(60);
 const SIGN_INS: Duration = Duration::from_secs(600);
 /// The maximum number of open rows. Beyond it, each event gets its own row.
 const OPEN: usize = 8192;
-/// The number of refusals of different objects that a client gets separate rows for in [`DISTINCT_PERIOD`]. Beyond it,
-/// those of one action share a row: a client can send any number of names.
+/// The number of refusals of different objects that a client gets separate rows for in [`DISTINCT_PERIOD`].
+/// Beyond it, those of one action share a row: a client can send any number of names.
 const DISTINCT: u32 = 20;
 /// The period of [`DISTINCT`].
 const DISTINCT_PERIOD: Duration = Duration::from_secs(600);
@@ -146,8 +146,8 @@ fn amendment(entry: &AuditEntry, repeats: u64) -> AuditAmendment {
     AuditAmendment { entry }
 }
 
-/// The part of an event that must be equal to share a row. Without an account it is the action alone, because a client
-/// can send any name.
+/// The part of an event that must be equal to share a row. Without an account it is the action alone, because
+/// a client can send any name.
 fn subject(entry: &AuditEntry) -> String {
     let object = entry.object.as_deref().unwrap_or_default();
     if entry.action == SIGN_IN {

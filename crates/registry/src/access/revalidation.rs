@@ -13,9 +13,9 @@ use super::{Accounts, Identity, SignedIn, TokenScope};
 use crate::Error;
 
 impl Accounts {
-    /// Returns the identity as its account and its token are now. `None` if the account is gone or disabled, or if the
-    /// password, session or token of the sign-in is no longer valid. The lifetime of a bearer token is the caller's
-    /// concern: it limits the beginning of a request.
+    /// Returns the identity as its account and its token are now. `None` if the account is gone or disabled,
+    /// or if the password, session or token of the sign-in is no longer valid. The lifetime of a bearer token
+    /// is the caller's concern: it limits the beginning of a request.
     ///
     /// # Errors
     /// Only those of the store.
@@ -50,7 +50,8 @@ impl Accounts {
         }))))
     }
 
-    /// Returns the time at which the account was made. `None` for administrators, who also see what was before it.
+    /// Returns the time at which the account was made. `None` for administrators, who also see what was
+    /// before it.
     ///
     /// # Errors
     /// Only those of the store.
@@ -62,7 +63,8 @@ impl Accounts {
         Ok(record.map(|record| record.created_at))
     }
 
-    /// Returns the scope of a sign-in by the token `id`, as the token is now. `None` if the token is not valid.
+    /// Returns the scope of a sign-in by the token `id`, as the token is now. `None` if the token is not
+    /// valid.
     async fn token_scope(
         &self,
         account: &SignedIn,

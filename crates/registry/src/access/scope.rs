@@ -1,8 +1,8 @@
 //! Token scopes that a client requests: `repository:team/app:pull,push`, `registry:catalog:*`.
 //!
-//! distribution, "Token Scope Documentation": a scope is `type:name:action,action`. The type may have a class, as in
-//! `repository(plugin)`. Several scopes are separated by spaces. Unknown and malformed scopes are ignored, as other
-//! token servers do.
+//! distribution, "Token Scope Documentation": a scope is `type:name:action,action`. The type may have a
+//! class, as in `repository(plugin)`. Several scopes are separated by spaces. Unknown and malformed scopes
+//! are ignored, as other token servers do.
 
 use std::fmt;
 use std::str::FromStr;
@@ -50,8 +50,8 @@ pub enum Action {
 pub struct InvalidScope;
 
 impl ScopeRequest {
-    /// Parses the `scope` parameters of a request, at most [`MAX_SCOPES`]. Each may hold several scopes, separated by
-    /// spaces. Invalid scopes are left out.
+    /// Parses the `scope` parameters of a request, at most [`MAX_SCOPES`]. Each may hold several scopes,
+    /// separated by spaces. Invalid scopes are left out.
     pub fn parse_all<'a>(values: impl IntoIterator<Item = &'a str>) -> Vec<Self> {
         values
             .into_iter()

@@ -1,9 +1,9 @@
-//! Generated secrets: personal tokens `wfp_…`, robots' secrets `wfr_…`, refresh tokens `wfo_…`, sessions of browsers
-//! `wfs_…`.
+//! Generated secrets: personal tokens `wfp_…`, robots' secrets `wfr_…`, refresh tokens `wfo_…`, sessions of
+//! browsers `wfs_…`.
 //!
-//! A secret has a prefix that people and secret scanners recognize, 30 random characters (178 bits), and a checksum of 6
-//! characters, which rejects typing errors without a query. The store holds its SHA-256: with this much entropy a slow
-//! hash adds nothing.
+//! A secret has a prefix that people and secret scanners recognize, 30 random characters (178 bits), and a
+//! checksum of 6 characters, which rejects typing errors without a query. The store holds its SHA-256: with
+//! this much entropy a slow hash adds nothing.
 
 use std::fmt;
 

@@ -1,7 +1,8 @@
-//! Sessions of browsers: begun with a password, found by a random secret of which the store holds the SHA-256.
+//! Sessions of browsers: begun with a password, found by a random secret of which the store holds the
+//! SHA-256.
 //!
-//! A session has the rights of its account as they are now. It ends at its time, by a sign-out, by a revocation, and
-//! with the password that began it.
+//! A session has the rights of its account as they are now. It ends at its time, by a sign-out, by a
+//! revocation, and with the password that began it.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -23,8 +24,8 @@ const MAX_LABEL: usize = 200;
 const FINGERPRINT: usize = 17;
 
 impl Accounts {
-    /// Begins a session for an account that has signed in with its password. `browser` describes the browser in the
-    /// list of sessions. Returns `None` for every other identity.
+    /// Begins a session for an account that has signed in with its password. `browser` describes the browser
+    /// in the list of sessions. Returns `None` for every other identity.
     ///
     /// # Errors
     /// Those of the store, and if the system gives no random numbers.

@@ -41,11 +41,12 @@ impl std::fmt::Debug for Issued {
 impl Accounts {
     /// Issues a bearer token for the allowed part of the requested scopes, which may be empty.
     ///
-    /// The token does not outlive the token of the sign-in. With `offline`, a client that has signed in with a password
-    /// also gets a refresh token; other tokens serve as refresh tokens themselves.
+    /// The token does not outlive the token of the sign-in. With `offline`, a client that has signed in with
+    /// a password also gets a refresh token; other tokens serve as refresh tokens themselves.
     ///
     /// # Errors
-    /// [`SignInError::Wrong`] for a sign-in by bearer token, and for an account whose password has just changed.
+    /// [`SignInError::Wrong`] for a sign-in by bearer token, and for an account whose password has just
+    /// changed.
     pub async fn issue(
         &self,
         identity: &Identity,

@@ -56,8 +56,8 @@ pub struct Checked {
     pub reading: Option<Reading>,
     /// Files of content that no record knows. Another program, or a crash, has left them.
     pub orphans: Orphans,
-    /// Damaged content that no manifest requires: cached layers, and blobs without an image. Its next use fetches or
-    /// pushes it again.
+    /// Damaged content that no manifest requires: cached layers, and blobs without an image. Its next use
+    /// fetches or pushes it again.
     pub replaceable: Orphans,
     /// Wrong counters. A repair has corrected them.
     pub counters: Vec<CounterDrift>,
@@ -174,8 +174,8 @@ impl FaultKind {
 }
 
 impl Registry {
-    /// Checks that each manifest and its required parts exist with their sizes. With `read`, also verifies digests and
-    /// sets or clears the damage marks.
+    /// Checks that each manifest and its required parts exist with their sizes. With `read`, also verifies
+    /// digests and sets or clears the damage marks.
     ///
     /// # Errors
     /// Those of [`check_with`](Self::check_with).
@@ -189,9 +189,9 @@ impl Registry {
 
     /// Checks the registry, and repairs it on request. One check runs at a time.
     ///
-    /// Before that, adopts changes below `repositories/` and writes missing links there. The registry serves requests
-    /// meanwhile. `progress` receives the checked repositories and bytes, also within a large blob. It stops the check by
-    /// returning `false`. A reading that was stopped goes on where it was.
+    /// Before that, adopts changes below `repositories/` and writes missing links there. The registry serves
+    /// requests meanwhile. `progress` receives the checked repositories and bytes, also within a large blob.
+    /// It stops the check by returning `false`. A reading that was stopped goes on where it was.
     ///
     /// # Errors
     /// Those of the store. Faults of content are in the result.

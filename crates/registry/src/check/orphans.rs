@@ -1,5 +1,5 @@
-//! Orphans and counters: files that the metadata does not know, damaged content that no manifest requires, and numbers
-//! that were counted wrongly.
+//! Orphans and counters: files that the metadata does not know, damaged content that no manifest requires,
+//! and numbers that were counted wrongly.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,8 @@ use super::{Fault, Orphans, PAGE};
 use crate::{Error, Registry};
 
 impl Registry {
-    /// Finds stored content without a record. A repair records it as unreferenced, so that it can be reclaimed.
+    /// Finds stored content without a record. A repair records it as unreferenced, so that it can be
+    /// reclaimed.
     pub(super) async fn check_orphans(&self, repair: bool) -> Result<Orphans, Error> {
         let mut orphans = Orphans::default();
         let mut files = self.inner.blobs.list().chunks(PAGE);

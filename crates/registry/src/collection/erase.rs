@@ -1,4 +1,5 @@
-//! Erasure of content at once, such as a leaked secret: from repositories, trash, caches, the view and the disk.
+//! Erasure of content at once, such as a leaked secret: from repositories, trash, caches, the view and the
+//! disk.
 
 use oci::{Digest, RepositoryName};
 use store::metadata::collection::DueContent;
@@ -20,8 +21,9 @@ pub struct Erasure {
 }
 
 impl Registry {
-    /// Removes a manifest or blob from a repository at once, or from all of them, and deletes its file if no repository
-    /// holds it. Content that belonged to a manifest alone goes with it. A repair does not bring it back, a push does.
+    /// Removes a manifest or blob from a repository at once, or from all of them, and deletes its file if no
+    /// repository holds it. Content that belonged to a manifest alone goes with it. A repair does not bring
+    /// it back, a push does.
     ///
     /// # Errors
     /// [`Error::ContentUnknown`] if the repository does not hold it, also not in its trash.

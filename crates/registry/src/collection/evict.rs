@@ -6,8 +6,8 @@ use oci::{Digest, RepositoryName};
 use crate::{Error, Registry};
 
 impl Registry {
-    /// Removes manifests and blobs from their repositories, and what belonged to them alone. Content that a push or a
-    /// fill is about to link stays. Open readers of a deleted file read on.
+    /// Removes manifests and blobs from their repositories, and what belonged to them alone. Content that a
+    /// push or a fill is about to link stays. Open readers of a deleted file read on.
     ///
     /// # Errors
     /// Those of the store.

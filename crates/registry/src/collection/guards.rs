@@ -1,16 +1,17 @@
 //! Guards that keep a push and a collection of the same content apart.
 //!
-//! A push takes a lease on content from before it is stored until it is linked. A collection announces the content that
-//! it is about to delete, and leaves out leased content. Storing announced content waits until its deletion has ended,
-//! and then stores it again.
+//! A push takes a lease on content from before it is stored until it is linked. A collection announces the
+//! content that it is about to delete, and leaves out leased content. Storing announced content waits until
+//! its deletion has ended, and then stores it again.
 //!
-//! A pusher that was told that a blob or manifest exists will not send it again. So a HEAD request that answers 200
-//! takes a lease on the item of the repository until the manifest arrives that needs it, or the lease expires. A
-//! collection announces the items that it is about to remove, and a HEAD request for one of them answers 404.
+//! A pusher that was told that a blob or manifest exists will not send it again. So a HEAD request that
+//! answers 200 takes a lease on the item of the repository until the manifest arrives that needs it, or the
+//! lease expires. A collection announces the items that it is about to remove, and a HEAD request for one of
+//! them answers 404.
 //!
-//! All of this is in memory: one process holds the lock of the directory, and no upload under way survives it. A client
-//! may push its manifest after a restart, however. So a collection in the background removes no item of before the start
-//! until the leases of the last process would have expired.
+//! All of this is in memory: one process holds the lock of the directory, and no upload under way survives
+//! it. A client may push its manifest after a restart, however. So a collection in the background removes no
+//! item of before the start until the leases of the last process would have expired.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};

@@ -1,9 +1,9 @@
 //! Garbage collection: reclaims the space of content that nothing needs, while the registry serves.
 //!
-//! A collection works in small batches. It lists candidates whose period has passed, announces them to the guards,
-//! removes their rows in one transaction that checks them again, and then deletes the files. No lock is held across
-//! I/O, and the memory does not grow with the size of the registry. Everything is recorded before it is done, so a
-//! collection that a crash interrupts continues with the next one.
+//! A collection works in small batches. It lists candidates whose period has passed, announces them to the
+//! guards, removes their rows in one transaction that checks them again, and then deletes the files. No lock
+//! is held across I/O, and the memory does not grow with the size of the registry. Everything is recorded
+//! before it is done, so a collection that a crash interrupts continues with the next one.
 //!
 //! - [`guards`]: keeps pushes and a collection apart.
 //! - [`erase`]: removal at once.
@@ -186,8 +186,8 @@ pub(crate) struct Collector {
 /// How fast a collection works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// At half of the speed: it pauses after each batch for as long as the batch took. It leaves what the last process
-    /// may have promised to a push.
+    /// At half of the speed: it pauses after each batch for as long as the batch took. It leaves what the
+    /// last process may have promised to a push.
     Background,
     /// At once, for an operator who waits.
     Now,
@@ -297,7 +297,8 @@ impl Registry {
         explained.ok_or(Error::ContentUnknown { digest: *digest, repository: repository.cloned() })
     }
 
-    /// Returns the last collection and the space that is kept for now, of which at most `most` removals are counted.
+    /// Returns the last collection and the space that is kept for now, of which at most `most` removals are
+    /// counted.
     ///
     /// # Errors
     /// Only those of the store.
@@ -314,8 +315,8 @@ impl Registry {
         Ok(GarbageStatus { policy: self.inner.policy.load().garbage, last, running, deletions, kept })
     }
 
-    /// Looks for garbage that no change has recorded: in all rows, and in all files. Returns the number of files without
-    /// a record.
+    /// Looks for garbage that no change has recorded: in all rows, and in all files. Returns the number of
+    /// files without a record.
     ///
     /// # Errors
     /// Those of the store.

@@ -14,7 +14,8 @@ const RESUME: Duration = Duration::from_secs(2);
 /// The delay after the end of a grace period, so that one collection serves several deletions.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// The interval at which changes are read, and their least age. A push is over by then, so that its blobs are needed.
+/// The interval at which changes are read, and their least age. A push is over by then, so that its blobs are
+/// needed.
 const NOTES: Duration = Duration::from_secs(60);
 
 /// Wakes the background task.

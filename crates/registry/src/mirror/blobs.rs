@@ -139,8 +139,8 @@ impl Mirror {
         })))
     }
 
-    /// Returns the size of a blob from the cache, or from the upstream if the caller may fill. `None` if the upstream does
-    /// not tell it.
+    /// Returns the size of a blob from the cache, or from the upstream if the caller may fill. `None` if the
+    /// upstream does not tell it.
     ///
     /// # Errors
     /// [`MirrorError`].
@@ -299,7 +299,8 @@ impl FillReader {
             && self.offset > progress.readable.saturating_add(FAR)
     }
 
-    /// Continues past the cache. A reader of the whole blob hashes what it has sent, so that its last bytes are verified.
+    /// Continues past the cache. A reader of the whole blob hashes what it has sent, so that its last bytes
+    /// are verified.
     async fn go_direct(&mut self) -> Result<(), MirrorError> {
         let is_whole = self.range.start == 0 && self.size.is_none_or(|size| size == self.range.end);
         let mut digester = is_whole.then(|| Digester::new(self.digest.algorithm()));

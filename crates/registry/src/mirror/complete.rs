@@ -1,4 +1,5 @@
-//! Completes images in the background: the wanted platforms of an index, and images that are fetched on a schedule.
+//! Completes images in the background: the wanted platforms of an index, and images that are fetched on a
+//! schedule.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! A fill: one download of a blob from an upstream, which all clients read while it arrives.
 //!
-//! The bytes go to the file of an upload in order, and each reader reads them at its own offset: the latest from
-//! memory, older ones from the growing file. The last byte is withheld until the digest is verified and the blob exists
-//! here, so that a client never gets a complete wrong answer. A fill belongs to no client.
+//! The bytes go to the file of an upload in order, and each reader reads them at its own offset: the latest
+//! from memory, older ones from the growing file. The last byte is withheld until the digest is verified and
+//! the blob exists here, so that a client never gets a complete wrong answer. A fill belongs to no client.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -155,7 +155,8 @@ impl Mirror {
         Ok(size)
     }
 
-    /// Checks that a blob may be kept: it fits into the cache, and the reserve of the disk and the quotas leave room.
+    /// Checks that a blob may be kept: it fits into the cache, and the reserve of the disk and the quotas
+    /// leave room.
     async fn check_room(
         &self,
         upstream: &Upstream,
@@ -171,9 +172,9 @@ impl Mirror {
         announced.map_err(|error| FillError::NotKept(error.to_string()))
     }
 
-    /// Links a blob that another repository of the same upstream has, after the upstream has confirmed that it is in this
-    /// one too. Content of this registry is never linked: a manifest could name a private blob (CVE-2024-39897), and a
-    /// lying upstream would confirm it.
+    /// Links a blob that another repository of the same upstream has, after the upstream has confirmed that
+    /// it is in this one too. Content of this registry is never linked: a manifest could name a private blob
+    /// (CVE-2024-39897), and a lying upstream would confirm it.
     async fn link_existing(
         &self,
         upstream: &Upstream,

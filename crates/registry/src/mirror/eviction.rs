@@ -1,8 +1,8 @@
 //! Eviction: keeps the cached content within its limits, of each upstream and of all together.
 //!
-//! Whole manifests go, those first that were pushed and pulled longest ago. Their layers follow, unless another manifest
-//! needs them. Pinned images, pushed images, and images that are being read or filled stay. An evicted image is fetched
-//! again when it is pulled.
+//! Whole manifests go, those first that were pushed and pulled longest ago. Their layers follow, unless
+//! another manifest needs them. Pinned images, pushed images, and images that are being read or filled stay.
+//! An evicted image is fetched again when it is pulled.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -134,8 +134,8 @@ impl Mirror {
         }
     }
 
-    /// Evicts from every upstream and from all together what exceeds the limits. Returns the bytes that are left until
-    /// the next eviction.
+    /// Evicts from every upstream and from all together what exceeds the limits. Returns the bytes that are
+    /// left until the next eviction.
     async fn evict(&self) -> Result<i64, Error> {
         let mut left = i64::MAX;
         let all = &self.upstreams.all;
@@ -196,7 +196,8 @@ impl Mirror {
         Ok(room(usage))
     }
 
-    /// Chooses manifests whose content has the wanted size, from the oldest on, and moves the cursor behind them.
+    /// Chooses manifests whose content has the wanted size, from the oldest on, and moves the cursor behind
+    /// them.
     async fn choose(
         &self,
         oldest: Vec<UsedManifest>,

@@ -1,7 +1,8 @@
 //! The state of a fill, which one task changes and all its readers watch.
 //!
-//! The latest bytes are also in memory, so that readers that keep up read no file. With `scripts/bench-mirror` this
-//! takes 0.79 s of CPU rather than 1.97 for 20 readers of 100 MiB, and 2.2 s/GB rather than 3.0 for one.
+//! The latest bytes are also in memory, so that readers that keep up read no file. With
+//! `scripts/bench-mirror` this takes 0.79 s of CPU rather than 1.97 for 20 readers of 100 MiB, and 2.2 s/GB
+//! rather than 3.0 for one.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -102,7 +103,8 @@ impl Fill {
         self.file.get().cloned()
     }
 
-    /// Reads received bytes: at least one and at most `limit`. `None` if the blob was linked without a transfer.
+    /// Reads received bytes: at least one and at most `limit`. `None` if the blob was linked without a
+    /// transfer.
     pub(super) async fn read_at(&self, offset: u64, limit: usize) -> Result<Option<Bytes>, StoreError> {
         if let Some(bytes) = self.latest().read_at(offset, limit) {
             return Ok(Some(bytes));

@@ -131,8 +131,8 @@ impl Mirror {
         Ok(merged)
     }
 
-    /// Returns the descriptors of the upstream's index of referrers, or of its fallback tag (distribution-spec, "Unavailable
-    /// Referrers API").
+    /// Returns the descriptors of the upstream's index of referrers, or of its fallback tag
+    /// (distribution-spec, "Unavailable Referrers API").
     async fn fetch_referrers(
         &self,
         upstream: &Upstream,

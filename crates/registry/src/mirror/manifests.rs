@@ -1,7 +1,8 @@
 //! Manifests of upstreams: by tag with revalidation, by digest from the cache for ever.
 //!
-//! A tag is served without a question while it is fresh. Later, a HEAD asks for its digest, because Docker Hub counts
-//! GETs alone; a GET follows if the digest is new. Nothing is kept or served whose digest was not verified.
+//! A tag is served without a question while it is fresh. Later, a HEAD asks for its digest, because Docker
+//! Hub counts GETs alone; a GET follows if the digest is new. Nothing is kept or served whose digest was not
+//! verified.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -132,7 +133,8 @@ impl Mirror {
             TagLookup::Stale(kept) => kept,
         };
         if !may_fill {
-            // A caller that may not fill must not cause requests either, so the age of the tag does not matter.
+            // A caller that may not fill must not cause requests either, so the age of the tag does not
+            // matter.
             return match kept {
                 Some(manifest) => Ok(ServedManifest { manifest, source: Source::Hit }),
                 None => Err(may_not_fill(upstream, repository)),

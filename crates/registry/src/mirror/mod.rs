@@ -1,7 +1,7 @@
 //! Pull-through cache: the content of other registries, fetched once and kept as ordinary repositories.
 //!
-//! The content of the upstream `docker.io` is kept in repositories whose names begin with `docker.io/`. Lists, search,
-//! grants and deletion know no difference.
+//! The content of the upstream `docker.io` is kept in repositories whose names begin with `docker.io/`.
+//! Lists, search, grants and deletion know no difference.
 //!
 //! - `settings`: the operator's settings of an upstream.
 //! - `names`: finds the upstream and the repository of a request.
@@ -177,8 +177,8 @@ impl Mirror {
         self.watch_states();
     }
 
-    /// Makes the same cache with other upstreams, and ends the periodic tasks of the old ones. Fills go on. Counters of
-    /// upstreams that keep their name go on too.
+    /// Makes the same cache with other upstreams, and ends the periodic tasks of the old ones. Fills go on.
+    /// Counters of upstreams that keep their name go on too.
     #[must_use]
     pub fn with_upstreams(&self, settings: MirrorSettings) -> Self {
         self.retire();

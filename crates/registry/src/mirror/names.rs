@@ -9,7 +9,8 @@ use super::{Mirror, Upstream};
 pub enum Reach {
     /// In the repository name: `docker.io/library/ubuntu`. The client knows no other source.
     Name,
-    /// As a mirror: by `?ns=`, a host name, or the plain root. The client tries its next endpoint after an error.
+    /// As a mirror: by `?ns=`, a host name, or the plain root. The client tries its next endpoint after an
+    /// error.
     Mirror,
 }
 
@@ -33,15 +34,16 @@ pub enum Target {
     Local,
     /// A cached repository.
     Cached(RepositoryName, Reach),
-    /// A cached repository of the default upstream, unless this registry has a repository of the requested name.
+    /// A cached repository of the default upstream, unless this registry has a repository of the requested
+    /// name.
     Default(RepositoryName),
     /// The namespace of a registry that is no upstream.
     UnknownNamespace,
 }
 
 impl Mirror {
-    /// Finds the repository of a request for `name`. `namespace` is the parameter `ns`, and `host` the host that the client
-    /// called.
+    /// Finds the repository of a request for `name`. `namespace` is the parameter `ns`, and `host` the host
+    /// that the client called.
     #[must_use]
     pub fn resolve(&self, name: &RepositoryName, namespace: Option<&str>, host: Option<&str>) -> Target {
         let host = host.map(|host| host.to_ascii_lowercase());
@@ -74,9 +76,9 @@ impl Mirror {
         }
     }
 
-    /// Whether the content that a client of a mirror means comes from the upstream, although this registry has a
-    /// repository of the requested name. Otherwise whoever may push that name would decide what such clients get.
-    /// A digest names one content only, so that the local one is as good.
+    /// Whether the content that a client of a mirror means comes from the upstream, although this registry
+    /// has a repository of the requested name. Otherwise whoever may push that name would decide what such
+    /// clients get. A digest names one content only, so that the local one is as good.
     pub async fn precedes_local(
         &self,
         local: &RepositoryName,
@@ -112,7 +114,8 @@ impl Upstream {
             || self.settings.client.upstreams().iter().any(|url| url.authority().as_str() == namespace)
     }
 
-    /// The name here of a repository of the upstream. Bare names get the upstream's namespace. `None` if it is too long.
+    /// The name here of a repository of the upstream. Bare names get the upstream's namespace. `None` if it
+    /// is too long.
     pub(super) fn full_name(&self, path: &str) -> Option<RepositoryName> {
         let name = self.name();
         let full = match &self.settings.namespace {

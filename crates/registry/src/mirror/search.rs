@@ -1,4 +1,5 @@
-//! Search: passes searches on to the upstreams whose operator asked for it, and caches the answers for a short time.
+//! Search: passes searches on to the upstreams whose operator asked for it, and caches the answers for a
+//! short time.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,8 +39,8 @@ pub struct Found {
 }
 
 impl Mirror {
-    /// Searches the upstreams for repositories that are not here, and that the caller may see and fetch. An upstream that
-    /// does not answer adds nothing.
+    /// Searches the upstreams for repositories that are not here, and that the caller may see and fetch. An
+    /// upstream that does not answer adds nothing.
     ///
     /// # Errors
     /// Only those of the store.

@@ -101,8 +101,8 @@ impl Mirror {
         Some(results)
     }
 
-    /// Removes the cached repositories of an upstream whose names on the upstream match the pattern, or all. Returns their
-    /// names, or `None` if there is no such upstream.
+    /// Removes the cached repositories of an upstream whose names on the upstream match the pattern, or all.
+    /// Returns their names, or `None` if there is no such upstream.
     ///
     /// # Errors
     /// Only those of the store.
@@ -123,7 +123,8 @@ impl Mirror {
                 let path = upstream.path(&repository).and_then(|path| path.parse::<RepositoryName>().ok());
                 let matches = pattern.is_none_or(|pattern| path.is_some_and(|path| pattern.matches(&path)));
                 if matches {
-                    // Pushed content goes to the trash, as by a deletion. Fetched content can be fetched again.
+                    // Pushed content goes to the trash, as by a deletion. Fetched content can be fetched
+                    // again.
                     if upstream.settings.push == PushPolicy::Refuse {
                         registry.evict_repository(&repository).await?;
                     }

@@ -1,10 +1,11 @@
 //! Pull counters in memory.
 //!
-//! A cached tag or manifest holds its counter. A pull from the cache costs an atomic addition, and the time of day. The
-//! first pull after a flush lists the counter as dirty. Pulls that miss the cache are aggregated in a map.
+//! A cached tag or manifest holds its counter. A pull from the cache costs an atomic addition, and the time
+//! of day. The first pull after a flush lists the counter as dirty. Pulls that miss the cache are aggregated
+//! in a map.
 //!
-//! A HEAD request is a use: it advances the time of the last pull and not the number. An engine that has an image asks
-//! for its tag by HEAD and sends no GET.
+//! A HEAD request is a use: it advances the time of the last pull and not the number. An engine that has an
+//! image asks for its tag by HEAD and sends no GET.
 
 use std::collections::HashMap;
 use std::mem;

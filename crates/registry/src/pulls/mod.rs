@@ -1,5 +1,5 @@
-//! Pull counts: counted in memory and written to the metadata in batches, so that no pull waits for a write. A crash
-//! loses the pulls since the last flush, at most those of [`FLUSH_PERIOD`].
+//! Pull counts: counted in memory and written to the metadata in batches, so that no pull waits for a write.
+//! A crash loses the pulls since the last flush, at most those of [`FLUSH_PERIOD`].
 
 mod counters;
 

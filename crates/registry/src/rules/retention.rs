@@ -11,7 +11,8 @@ use store::metadata::TagState;
 
 use super::{RepositorySelector, TagSelector, version};
 
-/// A retention rule. It keeps a tag that meets one of its conditions, and deletes the other tags that it selects.
+/// A retention rule. It keeps a tag that meets one of its conditions, and deletes the other tags that it
+/// selects.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetentionRule {
     /// The repositories that it selects.
@@ -89,8 +90,8 @@ impl RetentionRule {
         parts.join(", ")
     }
 
-    /// The indexes of the newest tags among the selected ones. A tag that was pushed while the clock was ahead is kept by
-    /// push time, and does not take the place of another one.
+    /// The indexes of the newest tags among the selected ones. A tag that was pushed while the clock was
+    /// ahead is kept by push time, and does not take the place of another one.
     fn newest(&self, selected: &[&TagState], now: SystemTime) -> Vec<bool> {
         let mut newest = vec![false; selected.len()];
         let Some(count) = self.keep_newest else { return newest };
@@ -152,7 +153,8 @@ fn all_tags() -> Vec<String> {
     vec!["*".to_owned()]
 }
 
-/// The maximum number of selectors in the rules of an owner. Each may be a regular expression that takes memory.
+/// The maximum number of selectors in the rules of an owner. Each may be a regular expression that takes
+/// memory.
 const MAX_SELECTORS: usize = 100;
 
 /// Reads the rules of an owner in JSON.
@@ -237,8 +239,8 @@ pub fn decide(
     doomed
 }
 
-/// Whether the tag names a referrer of an image by its digest, as cosign does (`sha256-….sig`). A referrer lives and dies
-/// with its subject.
+/// Whether the tag names a referrer of an image by its digest, as cosign does (`sha256-….sig`). A referrer
+/// lives and dies with its subject.
 fn is_referrer(tag: &Tag) -> bool {
     let Some(rest) = tag.as_str().strip_prefix("sha256-") else { return false };
     let hex = rest.split('.').next().unwrap_or_default();

@@ -18,7 +18,8 @@ const EXPRESSION_BYTES: usize = 256 << 10;
 #[error("{0}")]
 pub struct SelectorError(String);
 
-/// Selects repositories: a name or pattern such as `team/*` or `team/**`, or a regular expression between slashes.
+/// Selects repositories: a name or pattern such as `team/*` or `team/**`, or a regular expression between
+/// slashes.
 #[derive(Clone)]
 pub struct RepositorySelector {
     text: String,
@@ -155,7 +156,8 @@ fn parse_range(text: &str) -> Result<VersionReq, SelectorError> {
 
 /// Matches a glob, in which `*` stands for any characters and `?` for one.
 fn glob_matches(glob: &[u8], text: &[u8]) -> bool {
-    // The last `*` takes one more character after each mismatch, so the cost is at most the product of the lengths.
+    // The last `*` takes one more character after each mismatch, so the cost is at most the product of the
+    // lengths.
     let (mut at, mut position, mut star) = (0, 0, None);
     while position < text.len() {
         match glob.get(at) {

@@ -1,14 +1,15 @@
 //! Upload ids. An empty upload exists only as its id.
 //!
-//! Most uploads of small content begin and end in two requests, and a database row for each begin would cost a
-//! transaction. Instead the id holds its creation time and a MAC over repository, account and algorithm, with a key that
-//! outlives the process. After a restart a valid id is an empty upload again. Clients cannot forge ids.
+//! Most uploads of small content begin and end in two requests, and a database row for each begin would cost
+//! a transaction. Instead the id holds its creation time and a MAC over repository, account and algorithm,
+//! with a key that outlives the process. After a restart a valid id is an empty upload again. Clients cannot
+//! forge ids.
 //!
-//! An id is a UUID of version 8 (RFC 9562 section 5.8). It has 32 bits of seconds since 1970, a counter of 28 bits, and
-//! 62 bits of HMAC-SHA-256 over these and the sealed values.
+//! An id is a UUID of version 8 (RFC 9562 section 5.8). It has 32 bits of seconds since 1970, a counter of 28
+//! bits, and 62 bits of HMAC-SHA-256 over these and the sealed values.
 //!
-//! The id does not show that its upload has ended; only the process that ended it remembers. After a restart such an id
-//! is an empty upload until it expires, which gives its owner no more than a new upload would.
+//! The id does not show that its upload has ended; only the process that ended it remembers. After a restart
+//! such an id is an empty upload until it expires, which gives its owner no more than a new upload would.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -59,8 +60,8 @@ impl UploadIds {
         self.seal([seconds(), number & COUNTER], repository, account, algorithm)
     }
 
-    /// Verifies an id of an earlier process and returns the algorithm of its upload. Returns `None` if the id is expired,
-    /// ended, or not of this repository and account.
+    /// Verifies an id of an earlier process and returns the algorithm of its upload. Returns `None` if the id
+    /// is expired, ended, or not of this repository and account.
     pub(crate) fn verify(
         &self,
         id: Uuid,

@@ -79,8 +79,8 @@ impl Registry {
         Ok(UploadLock { upload, state })
     }
 
-    /// Stores the progress of an upload for the next request, and unlocks it. `is_chunk`: the client goes on with it at
-    /// another server if this one ends.
+    /// Stores the progress of an upload for the next request, and unlocks it. `is_chunk`: the client goes on
+    /// with it at another server if this one ends.
     pub(super) async fn save_upload(
         &self,
         repository: &RepositoryName,
@@ -133,8 +133,8 @@ impl Registry {
         self.inner.open_uploads.remove(id);
     }
 
-    /// Handles an error of the store. A stored upload stays at its last stored progress, and an empty one loses the received
-    /// bytes. An upload whose file is gone ends, so that the client begins another.
+    /// Handles an error of the store. A stored upload stays at its last stored progress, and an empty one
+    /// loses the received bytes. An upload whose file is gone ends, so that the client begins another.
     pub(super) async fn abandon(
         &self,
         repository: &RepositoryName,

@@ -1,8 +1,9 @@
 //! Uploads: blobs that clients are sending.
 //!
-//! An upload belongs to one repository and one account, or to anonymous clients; to all others it does not exist.
-//! Between requests its state (offset and hash state) is in the metadata, so that it survives a restart; a copy in memory
-//! saves the lookup. An empty upload is only its id, see `ids`. Requests to one upload are serialized by a lock.
+//! An upload belongs to one repository and one account, or to anonymous clients; to all others it does not
+//! exist. Between requests its state (offset and hash state) is in the metadata, so that it survives a
+//! restart; a copy in memory saves the lookup. An empty upload is only its id, see `ids`. Requests to one
+//! upload are serialized by a lock.
 //!
 //! - `lock`: the lock of an upload, and its state between requests.
 //! - `receive`: reads a request body into an upload.
@@ -116,7 +117,8 @@ impl Registry {
         Ok(UploadStatus { id, offset })
     }
 
-    /// Appends a chunk, or a body of any length without a range. Bytes received before a broken connection are kept.
+    /// Appends a chunk, or a body of any length without a range. Bytes received before a broken connection
+    /// are kept.
     ///
     /// # Errors
     /// [`Error::OutOfOrder`] if the range does not begin where the upload ends,
@@ -137,7 +139,8 @@ impl Registry {
             let (lock, received) =
                 registry.receive_locked(&repository, account.as_ref(), lock, range, body).await?;
             let offset = lock.upload.offset();
-            // Clients that send no chunks send all bytes in the first request, and end the upload with the next.
+            // Clients that send no chunks send all bytes in the first request, and end the upload with the
+            // next.
             let is_chunk = range.is_some() || start > 0 || received.is_err();
             registry.save_upload(&repository, account.as_ref(), lock, is_chunk).await?;
             received.map(|()| UploadStatus { id, offset })
@@ -145,7 +148,8 @@ impl Registry {
         .await
     }
 
-    /// Appends the last bytes, if any, and commits the blob: durable and linked in the repository. Returns its size in bytes.
+    /// Appends the last bytes, if any, and commits the blob: durable and linked in the repository. Returns
+    /// its size in bytes.
     ///
     /// # Errors
     /// Those of [`Registry::append_upload`], and [`Error::DigestMismatch`], which ends the upload.
@@ -223,7 +227,8 @@ impl Registry {
             let inner = &registry.inner;
             registry.check_writable(0)?;
             let limit = registry.upload_limit(&repository).await?;
-            // No other request knows this upload, so it has no record. After a crash, the next start removes its file.
+            // No other request knows this upload, so it has no record. After a crash, the next start removes
+            // its file.
             let id = Uuid::new_v4();
             let _unfinished = Temporary { unfinished: &inner.unfinished, id };
             let upload = inner.blobs.begin_known(id, &digest, false).await?;

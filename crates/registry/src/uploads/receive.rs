@@ -26,8 +26,8 @@ impl Registry {
         self.quota_left(repository).await
     }
 
-    /// Receives a body into a locked upload, like [`receive`](Self::receive). After an outer error the upload has its last
-    /// stored progress.
+    /// Receives a body into a locked upload, like [`receive`](Self::receive). After an outer error the upload
+    /// has its last stored progress.
     pub(super) async fn receive_locked(
         &self,
         repository: &RepositoryName,
@@ -56,8 +56,8 @@ impl Registry {
         Err(self.abandon(repository, account, id, state, error).await)
     }
 
-    /// Receives a body into an upload. Returns the upload with the bytes received so far, and the result of the body.
-    /// After an outer error, one of the store, the upload has its last stored progress.
+    /// Receives a body into an upload. Returns the upload with the bytes received so far, and the result of
+    /// the body. After an outer error, one of the store, the upload has its last stored progress.
     pub(super) async fn receive(
         &self,
         mut upload: Upload,

@@ -12,13 +12,13 @@ use uuid::Uuid;
 
 use super::ids::has_expired;
 
-/// The maximum number of unfinished uploads of an account. Clients send a few at a time, and leave one behind for each
-/// broken connection.
+/// The maximum number of unfinished uploads of an account. Clients send a few at a time, and leave one behind
+/// for each broken connection.
 const MAX_UPLOADS: usize = 1_000;
 /// The maximum number of all anonymous clients together.
 const MAX_ANONYMOUS_UPLOADS: usize = 10_000;
-/// At the maximum, the oldest upload that has begun before this time gives way to a new one. So uploads that were left
-/// behind lock nobody out until they expire.
+/// At the maximum, the oldest upload that has begun before this time gives way to a new one. So uploads that
+/// were left behind lock nobody out until they expire.
 const YIELDING_AGE: Duration = Duration::from_mins(10);
 
 /// The maximum number of unfinished uploads of an account, or of anonymous clients.

@@ -19,7 +19,8 @@ enum Cell {
 /// The successful operations of one task, by cell.
 #[derive(Default)]
 pub(crate) struct Effects {
-    /// The value that the task has set, and not replaced or removed later. Blobs and manifests have the value 0.
+    /// The value that the task has set, and not replaced or removed later. Blobs and manifests have the value
+    /// 0.
     set: BTreeMap<Cell, usize>,
     /// Cells that the task may have emptied.
     removed: BTreeSet<Cell>,

@@ -109,7 +109,8 @@ impl Model {
         }
     }
 
-    /// The faults of a check: a manifest stays when a client deletes its blobs. Stored content is never damaged.
+    /// The faults of a check: a manifest stays when a client deletes its blobs. Stored content is never
+    /// damaged.
     pub(crate) fn unlinked_parts(&self) -> BTreeSet<(String, String, FaultKind)> {
         let mut faults = BTreeSet::new();
         for (name, repository) in REPOSITORIES.iter().zip(&self.repositories) {

@@ -1,9 +1,9 @@
 //! Model-based property tests: random operations on a registry, compared with a simple in-memory model.
 //!
-//! Sequential: after each operation the result, and every few operations the whole state, must equal the model's.
-//! Concurrent, disjoint repositories: each task has its own model and must see exactly its own effects.
-//! Concurrent, shared repositories: each tag, manifest and blob must end in a state that some order of the tasks
-//! explains, and a restart must not change it.
+//! Sequential: after each operation the result, and every few operations the whole state, must equal the
+//! model's. Concurrent, disjoint repositories: each task has its own model and must see exactly its own
+//! effects. Concurrent, shared repositories: each tag, manifest and blob must end in a state that some order
+//! of the tasks explains, and a restart must not change it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 

@@ -6,7 +6,8 @@ use registry::Error;
 
 use crate::content::{REPOSITORIES, TAGS};
 
-/// An operation. Numbers are indexes into [`REPOSITORIES`], [`BLOBS`], [`IMAGES`], [`TAGS`] and the open uploads.
+/// An operation. Numbers are indexes into [`REPOSITORIES`], [`BLOBS`], [`IMAGES`], [`TAGS`] and the open
+/// uploads.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
     UploadBlob {

@@ -114,8 +114,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Reads the directory at this path, if it has changed, and those below it. A repository name has at most 255
-    /// bytes, which bounds the recursion, even in a circle of symbolic links.
+    /// Reads the directory at this path, if it has changed, and those below it. A repository name has at most
+    /// 255 bytes, which bounds the recursion, even in a circle of symbolic links.
     fn visit(&self, path: &str) {
         if self.found.is_closed() {
             return;

@@ -14,7 +14,8 @@ use crate::blocking::{Priority, blocking_at};
 use crate::metadata::SCHEMA_VERSION;
 use crate::{Directory, Metadata, StoreError};
 
-/// The files of our own directory that a backup holds besides the database. Directories are taken with all files.
+/// The files of our own directory that a backup holds besides the database. Directories are taken with all
+/// files.
 pub(super) const OWN: [&str; 3] = ["tls", "gateway.key", BLOB_PLACE];
 /// The prefix of snapshots in progress.
 const SNAPSHOT: &str = "snapshot-";
@@ -126,7 +127,8 @@ fn write_files(id: &str, files: Vec<(String, PathBuf)>, output: impl Write) -> R
     archive.append_data(&mut head(json.len() as u64), MANIFEST, &*json).map_err(written)?;
     for ((name, path), entry) in files.iter().zip(&manifest.files) {
         let file = File::open(path).map_err(|error| StoreError::io("read", path, error))?;
-        // A file that grew meanwhile must not shift the entries after it. A changed one fails the verification.
+        // A file that grew meanwhile must not shift the entries after it. A changed one fails the
+        // verification.
         archive.append_data(&mut head(entry.bytes), name, file.take(entry.bytes)).map_err(written)?;
     }
     archive.into_inner().and_then(|mut output| output.flush()).map_err(written)?;

@@ -1,5 +1,5 @@
-//! Copies of blobs: from a data directory to a backup, and back. Incremental and resumable, because a blob that exists
-//! with its size is skipped.
+//! Copies of blobs: from a data directory to a backup, and back. Incremental and resumable, because a blob
+//! that exists with its size is skipped.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _};
@@ -33,8 +33,8 @@ pub struct CopiedBlobs {
     pub refused_files: Vec<PathBuf>,
 }
 
-/// Copies all blobs of the data directory that a backup lacks: by hard links on one file system, else by copies that
-/// are synced before they get their names. `progress` receives each state.
+/// Copies all blobs of the data directory that a backup lacks: by hard links on one file system, else by
+/// copies that are synced before they get their names. `progress` receives each state.
 ///
 /// A hard link is safe: a blob is never changed in place. A repair puts another file in its place.
 ///
@@ -48,8 +48,8 @@ pub fn copy_blobs(
     copy(from, to, false, progress)
 }
 
-/// Copies all blobs of a backup that the data directory lacks, each after its digest is verified. The backup may be
-/// somebody else's: symbolic links are refused, and a file of another user is copied and never linked.
+/// Copies all blobs of a backup that the data directory lacks, each after its digest is verified. The backup
+/// may be somebody else's: symbolic links are refused, and a file of another user is copied and never linked.
 ///
 /// # Errors
 /// [`StoreError::Io`], [`StoreError::Full`].
@@ -173,8 +173,8 @@ fn restore_blob(
         return Ok(());
     }
     let partial = make_room(to).map_err(failed)?;
-    // Another user could change a linked file later. The link is compared, because the name may have got another file
-    // since it was opened.
+    // Another user could change a linked file later. The link is compared, because the name may have got
+    // another file since it was opened.
     let is_own = found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o022 == 0;
     let is_linked = is_own
         && fs::hard_link(&source, &target).is_ok()

@@ -1,9 +1,9 @@
 //! Backup of a registry as one file, and its restoration.
 //!
-//! The file is a tar archive. Its first entry, `manifest.json`, has the size and the digest of every other entry. The
-//! database is a snapshot: one transaction, while the server goes on. It holds the signing keys, and also the content
-//! that is in the journal and not yet in files. Other content is not in the archive, but immutable files that can be
-//! copied or linked at any time afterwards.
+//! The file is a tar archive. Its first entry, `manifest.json`, has the size and the digest of every other
+//! entry. The database is a snapshot: one transaction, while the server goes on. It holds the signing keys,
+//! and also the content that is in the journal and not yet in files. Other content is not in the archive, but
+//! immutable files that can be copied or linked at any time afterwards.
 
 mod archive;
 mod blobs;

@@ -1,7 +1,7 @@
 //! Restoration of a backup into a data directory.
 //!
-//! Everything is verified in a directory of its own first. The database takes its place last, by one rename. So after
-//! a crash the directory has the old state or the new one, and the same command can be repeated.
+//! Everything is verified in a directory of its own first. The database takes its place last, by one rename.
+//! So after a crash the directory has the old state or the new one, and the same command can be repeated.
 
 use std::fs::{self, File};
 use std::io;
@@ -76,8 +76,8 @@ impl Difference {
 /// Restores a verified archive. `progress` receives the copied blobs.
 ///
 /// # Errors
-/// [`StoreError::Directory`] if the directory is in use, or holds metadata that may not be replaced. Then nothing has
-/// changed.
+/// [`StoreError::Directory`] if the directory is in use, or holds metadata that may not be replaced. Then
+/// nothing has changed.
 pub fn restore(
     archive: &VerifiedArchive,
     restoring: &Restoring,
@@ -191,8 +191,8 @@ fn find_extra(restored: &RestoredDatabase, directory: &Directory) -> Result<Diff
     Ok(extra)
 }
 
-/// Keeps the replaced files of our own directory in a directory of their own, by hard links. All stay in their places
-/// too, until others take these, one by one.
+/// Keeps the replaced files of our own directory in a directory of their own, by hard links. All stay in
+/// their places too, until others take these, one by one.
 fn keep_old(directory: &Directory) -> Result<PathBuf, StoreError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let (own, database) = (directory.own(), directory.metadata());

@@ -54,8 +54,9 @@ impl<'a> BlobCopier<'a> {
         self.copied.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Copies those of the blobs that the target lacks. A blob with the recorded size is there: a store has none under
-    /// a digest that is not its own. Returns the number of blobs that earlier calls had not seen in the target.
+    /// Copies those of the blobs that the target lacks. A blob with the recorded size is there: a store has
+    /// none under a digest that is not its own. Returns the number of blobs that earlier calls had not seen
+    /// in the target.
     ///
     /// # Errors
     /// Those of the stores.

@@ -1,8 +1,8 @@
 //! Blobs as files, in distribution's layout: `<blobs>/sha256/ab/<hex>/data`.
 //!
-//! An upload is a file beside the blobs, and a rename makes it a blob. Small content has no file before the journal
-//! is flushed. File operations block, so they run on threads for blocking work. This module decides what runs where;
-//! the modules below it hold the steps.
+//! An upload is a file beside the blobs, and a rename makes it a blob. Small content has no file before the
+//! journal is flushed. File operations block, so they run on threads for blocking work. This module decides
+//! what runs where; the modules below it hold the steps.
 
 mod buffer_pool;
 mod journaled;
@@ -314,8 +314,8 @@ impl BlobStore for FileBlobs {
     }
 }
 
-/// Returns the size of a blob's file; `None` if it does not exist. An error if it cannot be opened: a stat says nothing
-/// about the permission to read. Blocks.
+/// Returns the size of a blob's file; `None` if it does not exist. An error if it cannot be opened: a stat
+/// says nothing about the permission to read. Blocks.
 fn file_size(path: &Path) -> Result<Option<u64>, StoreError> {
     let size =
         regular_file::open(path).and_then(|file| file.map(|file| Ok(file.metadata()?.len())).transpose());

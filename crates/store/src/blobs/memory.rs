@@ -1,4 +1,5 @@
-//! Blob store in memory, for tests. It has the contract of every backend, and its content ends with the process.
+//! Blob store in memory, for tests. It has the contract of every backend, and its content ends with the
+//! process.
 
 use std::collections::{HashMap, HashSet};
 use std::io;

@@ -42,8 +42,8 @@ pub fn open_files(directory: &Directory) -> Arc<dyn BlobStore> {
     Arc::new(files::FileBlobs::open(directory))
 }
 
-/// Opens the blobs of a bucket. The caller holds the lock of the data directory, which has the uploads in progress.
-/// Sends no request.
+/// Opens the blobs of a bucket. The caller holds the lock of the data directory, which has the uploads in
+/// progress. Sends no request.
 ///
 /// # Errors
 /// [`StoreError::Directory`] if the settings are unusable.
@@ -55,8 +55,8 @@ pub fn open_objects(
     Ok(Arc::new(objects::ObjectBlobs::open(settings, directory.uploads(), is_shared)?))
 }
 
-/// Copies the links of distribution in a bucket below `repositories`, as files. Returns their number: 0 for a bucket that
-/// belongs to a database.
+/// Copies the links of distribution in a bucket below `repositories`, as files. Returns their number: 0 for a
+/// bucket that belongs to a database.
 pub(crate) async fn import_bucket_links(
     settings: &ObjectSettings,
     repositories: &std::path::Path,
@@ -108,8 +108,8 @@ impl Blob {
 
     /// Returns the bytes of `range` without copying them, for a vectored write to a socket.
     ///
-    /// Only the kernel may read these bytes. If another program cuts the file short, a read by this process ends it
-    /// (SIGBUS), while the kernel reports an error. Encryption in this process reads them as well.
+    /// Only the kernel may read these bytes. If another program cuts the file short, a read by this process
+    /// ends it (SIGBUS), while the kernel reports an error. Encryption in this process reads them as well.
     #[must_use]
     pub fn read_for_kernel(self, range: Range<u64>) -> BlobStream {
         self.stream(range, OpenBlob::read_for_kernel)
@@ -175,8 +175,8 @@ pub type Upload = Box<dyn BlobWriter>;
 /// Writes the content of one upload, in order.
 ///
 /// A write may still run in the background when [`write`](Self::write) returns, so that receiving and storing
-/// overlap. A later call returns its error. After an error or a dropped future, drop the writer and continue with
-/// [`BlobStore::resume`] from the state saved last.
+/// overlap. A later call returns its error. After an error or a dropped future, drop the writer and continue
+/// with [`BlobStore::resume`] from the state saved last.
 #[async_trait]
 pub trait BlobWriter: Send + Sync {
     /// The id of the upload.
@@ -191,8 +191,8 @@ pub trait BlobWriter: Send + Sync {
     /// Writes all buffered bytes out, so that they outlive the process, and returns the state to resume from.
     async fn save(&mut self) -> Result<UploadState, StoreError>;
 
-    /// Like [`save`](Self::save). If several servers use the store, others can resume from the state as well. That costs
-    /// requests to the store.
+    /// Like [`save`](Self::save). If several servers use the store, others can resume from the state as well.
+    /// That costs requests to the store.
     async fn save_for_others(&mut self) -> Result<UploadState, StoreError> {
         self.save().await
     }
@@ -224,7 +224,8 @@ pub struct UploadState {
     pub hash_state: Vec<u8>,
     /// More state, which only the backend understands. Empty if it needs none.
     pub backend: String,
-    /// Whether another server can resume from it, so that it has to outlast this machine. The metadata do not keep it.
+    /// Whether another server can resume from it, so that it has to outlast this machine. The metadata do not
+    /// keep it.
     pub is_shared: bool,
 }
 
@@ -235,9 +236,9 @@ pub struct Stored {
     pub size: u64,
     /// The content, if it is readable but not durable yet.
     ///
-    /// The caller journals these bytes before it acknowledges them, and keeps them until [`BlobStore::flush`] has
-    /// succeeded. After a crash it passes them to [`BlobStore::restore`]. The metadata journals them in the
-    /// transaction that links the blob, so that one sync serves both.
+    /// The caller journals these bytes before it acknowledges them, and keeps them until [`BlobStore::flush`]
+    /// has succeeded. After a crash it passes them to [`BlobStore::restore`]. The metadata journals them in
+    /// the transaction that links the blob, so that one sync serves both.
     pub journaled: Option<Bytes>,
 }
 
@@ -277,8 +278,9 @@ pub enum Pressure {
 /// A store of blobs.
 ///
 /// Contract of every backend:
-/// - No client observes a partially written blob. Before [`commit`](BlobWriter::commit) or [`put`](Self::put) the blob
-///   is absent, afterwards it is complete. The same holds after a crash, once journaled content is restored.
+/// - No client observes a partially written blob. Before [`commit`](BlobWriter::commit) or [`put`](Self::put)
+///   the blob is absent, afterwards it is complete. The same holds after a crash, once journaled content is
+///   restored.
 /// - When `commit` or `put` return `Ok`, the blob is durable or [`Stored::journaled`].
 /// - Content is never stored under a digest that is not its own.
 /// - Storing an existing blob succeeds and repairs damaged bytes. Concurrent writers of one blob all succeed.
@@ -305,13 +307,14 @@ pub trait BlobStore: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Ends the use of the store, so that another server need not wait for it. Nothing may be written afterwards.
+    /// Ends the use of the store, so that another server need not wait for it. Nothing may be written
+    /// afterwards.
     async fn release(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Checks that the store does not belong to another database than that with this id. `is_expected`: it must belong to
-    /// that.
+    /// Checks that the store does not belong to another database than that with this id. `is_expected`: it
+    /// must belong to that.
     async fn check_owner(&self, _id: &str, _is_expected: bool) -> Result<(), StoreError> {
         Ok(())
     }
@@ -335,7 +338,8 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Opens a blob for reading; `None` if it is absent.
     async fn open(&self, digest: &Digest) -> Result<Option<Blob>, StoreError>;
 
-    /// Opens a blob for a client: like [`open`](Self::open), or a verified copy of it, as far as the store keeps copies.
+    /// Opens a blob for a client: like [`open`](Self::open), or a verified copy of it, as far as the store
+    /// keeps copies.
     async fn open_cached(&self, digest: &Digest) -> Result<Option<Blob>, StoreError> {
         self.open(digest).await
     }
@@ -348,8 +352,8 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Removes the copies of these blobs.
     async fn forget_copies(&self, _digests: Vec<Digest>) {}
 
-    /// Returns a URL from which a client without credentials reads the blob, for some minutes. It says nothing about the
-    /// existence of the blob. `None` if the store has no such URLs.
+    /// Returns a URL from which a client without credentials reads the blob, for some minutes. It says
+    /// nothing about the existence of the blob. `None` if the store has no such URLs.
     async fn url(&self, _digest: &Digest) -> Result<Option<String>, StoreError> {
         Ok(None)
     }
@@ -368,8 +372,8 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Begins an upload with an unguessable, unused id. It leaves no trace before its first save.
     async fn begin(&self, id: Uuid, algorithm: Algorithm) -> Result<Upload, StoreError>;
 
-    /// Like [`begin`](Self::begin), for content with a known digest, so that it can be stored in its final place at
-    /// once. The saved bytes of a `readable` upload can be read beside its writer.
+    /// Like [`begin`](Self::begin), for content with a known digest, so that it can be stored in its final
+    /// place at once. The saved bytes of a `readable` upload can be read beside its writer.
     async fn begin_known(&self, id: Uuid, digest: &Digest, _readable: bool) -> Result<Upload, StoreError> {
         self.begin(id, digest.algorithm()).await
     }
@@ -410,14 +414,14 @@ pub trait BlobStore: Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Moves the bytes of a damaged blob aside, where a person finds them, and returns that place. The blob is absent
-    /// afterwards. Returns `None` and moves nothing if the bytes have the digest after all.
+    /// Moves the bytes of a damaged blob aside, where a person finds them, and returns that place. The blob
+    /// is absent afterwards. Returns `None` and moves nothing if the bytes have the digest after all.
     async fn quarantine(&self, _digest: &Digest) -> Result<Option<String>, StoreError> {
         Ok(None)
     }
 
-    /// Stores a blob again whose bytes were moved aside from under another digest. Returns its size; `None` if
-    /// there are no such bytes.
+    /// Stores a blob again whose bytes were moved aside from under another digest. Returns its size; `None`
+    /// if there are no such bytes.
     async fn recover(&self, _digest: &Digest) -> Result<Option<u64>, StoreError> {
         Ok(None)
     }
@@ -425,8 +429,8 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Lists all blobs and their sizes in no particular order, with bounded memory.
     fn list(&self) -> BoxStream<'_, Result<(Digest, u64), StoreError>>;
 
-    /// Makes all content durable that was stored before the call, except the returned content, whose files cannot be
-    /// written. After an error, restore all journaled content before the next flush.
+    /// Makes all content durable that was stored before the call, except the returned content, whose files
+    /// cannot be written. After an error, restore all journaled content before the next flush.
     async fn flush(&self) -> Result<Vec<Unwritten>, StoreError> {
         Ok(Vec::new())
     }

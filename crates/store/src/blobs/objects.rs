@@ -1,10 +1,10 @@
 //! Blobs in a bucket, in distribution's layout: `<prefix>docker/registry/v2/blobs/sha256/ab/<hex>/data`.
 //!
-//! An upload is received into a sparse file of the data directory and leaves it in parts of 16 MiB, as a multipart
-//! upload. So memory holds two parts of it and the disk three, and a restart loses nothing that was saved. Content of up
-//! to one part becomes an object with one request. Larger content with a known digest goes to its final key; other
-//! content goes to a key of the upload, from where commit copies it inside the store. With several servers, saved bytes
-//! that are in no part become objects, too.
+//! An upload is received into a sparse file of the data directory and leaves it in parts of 16 MiB, as a
+//! multipart upload. So memory holds two parts of it and the disk three, and a restart loses nothing that was
+//! saved. Content of up to one part becomes an object with one request. Larger content with a known digest
+//! goes to its final key; other content goes to a key of the upload, from where commit copies it inside the
+//! store. With several servers, saved bytes that are in no part become objects, too.
 //!
 //! - `bucket`: the requests.
 //! - `bucket_links`: the links of the `repositories/` view.

@@ -59,11 +59,12 @@ impl Directory {
         self.content().join(CONTENT_IDENTITY).exists()
     }
 
-    /// Checks that the content belongs to the database with this id. Content without an id gets this one. So does all
-    /// content if `is_adopted`, because the database was made from it.
+    /// Checks that the content belongs to the database with this id. Content without an id gets this one. So
+    /// does all content if `is_adopted`, because the database was made from it.
     ///
     /// # Errors
-    /// [`StoreError::Directory`] if the content belongs to another database, or if `is_expected` and it is missing.
+    /// [`StoreError::Directory`] if the content belongs to another database, or if `is_expected` and it is
+    /// missing.
     pub fn claim_content(
         &self,
         id: &str,

@@ -45,7 +45,8 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Opens an existing data directory. For commands, where creating an empty one would hide a mistyped path.
+    /// Opens an existing data directory. For commands, where creating an empty one would hide a mistyped
+    /// path.
     ///
     /// # Errors
     /// [`StoreError::Directory`] with advice for the operator.
@@ -77,8 +78,8 @@ impl Directory {
         Self::at(path.as_ref()).ok().filter(|directory| directory.own.is_dir())
     }
 
-    /// Removes a data directory that a server created and could not serve. A directory with content or accounts
-    /// stays.
+    /// Removes a data directory that a server created and could not serve. A directory with content or
+    /// accounts stays.
     pub fn remove_unused(path: impl AsRef<Path>) {
         let Some(directory) = Self::find(path) else { return };
         if directory.is_without_content().unwrap_or(false) && !directory.is_marked().unwrap_or(true) {
@@ -195,7 +196,8 @@ impl Directory {
         self.blobs.parent().unwrap_or(&self.root)
     }
 
-    /// Returns whether the data directory at `path` has had accounts, even if its database is lost. Creates nothing.
+    /// Returns whether the data directory at `path` has had accounts, even if its database is lost. Creates
+    /// nothing.
     ///
     /// # Errors
     /// [`StoreError::Directory`] if `path` is a file, or may not be read.
@@ -281,8 +283,8 @@ impl Directory {
         Ok(true)
     }
 
-    /// Renames a file from the uploads to the blobs, as each push does. Equal device numbers would prove nothing: a
-    /// rename between two mounts of one file system fails as well.
+    /// Renames a file from the uploads to the blobs, as each push does. Equal device numbers would prove
+    /// nothing: a rename between two mounts of one file system fails as well.
     fn try_rename(&self) -> Result<(), StoreError> {
         let name = format!(".probe-{}", uuid::Uuid::new_v4());
         let (from, to) = (self.uploads().join(&name), self.blobs.join(&name));

@@ -13,8 +13,8 @@ use crate::StoreError;
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
-    /// Locked as well: `wharfinger/`, because another program may remove the lock file, and the content, because another
-    /// path may lead to it.
+    /// Locked as well: `wharfinger/`, because another program may remove the lock file, and the content,
+    /// because another path may lead to it.
     _directories: Vec<File>,
 }
 
@@ -48,7 +48,8 @@ impl Directory {
             .truncate(false)
             .open(&path)
             .map_err(failed)?;
-        // The kernel frees the lock with the process, so none is ever stale. The content only names the process.
+        // The kernel frees the lock with the process, so none is ever stale. The content only names the
+        // process.
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),

@@ -20,9 +20,10 @@
 //! <data>/wharfinger/gateway.key             exists if a gateway keeps its accounts here; the content is elsewhere
 //! ```
 //!
-//! A volume that was mounted at distribution's `v2` directory holds `blobs/` and `repositories/` itself. Such a
-//! directory is used as it is, with `wharfinger/` beside the two. This also applies if the volume is mounted at
-//! `<data>/docker/registry/v2`, as in containers of `registry:2`: then `wharfinger/` must survive with the volume.
+//! A volume that was mounted at distribution's `v2` directory holds `blobs/` and `repositories/` itself. Such
+//! a directory is used as it is, with `wharfinger/` beside the two. This also applies if the volume is
+//! mounted at `<data>/docker/registry/v2`, as in containers of `registry:2`: then `wharfinger/` must survive
+//! with the volume.
 //!
 //! - `layout`: the paths.
 //! - `lock`: keeps a second server out.

@@ -1,4 +1,5 @@
-//! Backup of the database: snapshots while it is in use, and what a restored one needs before its first start.
+//! Backup of the database: snapshots while it is in use, and what a restored one needs before its first
+//! start.
 
 use std::path::{Path, PathBuf};
 
@@ -78,9 +79,10 @@ impl RestoredDatabase {
     }
 
     /// Removes the state of the machine of the backup, and has the next start write all links. The directory
-    /// `repositories/` is of another time, and its missing links would count as deletions of another program. Other
-    /// consumers of the outbox do not get these changes, nor those that the server has passed on after the backup. Pending
-    /// deliveries to webhooks are parked: the server of the backup has sent them, or still does.
+    /// `repositories/` is of another time, and its missing links would count as deletions of another program.
+    /// Other consumers of the outbox do not get these changes, nor those that the server has passed on after
+    /// the backup. Pending deliveries to webhooks are parked: the server of the backup has sent them, or
+    /// still does.
     pub(crate) fn prepare(&self) -> Result<(), StoreError> {
         self.connection.script(
             "BEGIN IMMEDIATE;

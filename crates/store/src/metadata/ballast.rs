@@ -1,8 +1,9 @@
 //! Ballast: files that hold space and inodes back for deletions on a full disk.
 //!
-//! A deletion appends to the database's log. If the disk is full, the ballast is emptied, and the deletion runs again.
-//! Then the log is truncated, and the ballast takes its space back. The part that the deletion took for
-//! good comes back when there is room. A start on a full disk empties it too: opening the database creates files.
+//! A deletion appends to the database's log. If the disk is full, the ballast is emptied, and the deletion
+//! runs again. Then the log is truncated, and the ballast takes its space back. The part that the deletion
+//! took for good comes back when there is room. A start on a full disk empties it too: opening the database
+//! creates files.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};

@@ -50,7 +50,8 @@ impl Metadata {
         .await
     }
 
-    /// Returns the oldest repository below `prefix`, such as `docker.io/`, that holds this blob, with the blob's size.
+    /// Returns the oldest repository below `prefix`, such as `docker.io/`, that holds this blob, with the
+    /// blob's size.
     pub async fn blob_source(
         &self,
         prefix: &str,
@@ -151,8 +152,8 @@ impl Metadata {
 
     /// Unlinks a blob from a repository; others keep it. Returns `false` if it was not linked.
     ///
-    /// The trash keeps its content if an image of the repository needs it, also a deleted one. Otherwise there is
-    /// nothing to restore, and a client could fill the disk beside its quota.
+    /// The trash keeps its content if an image of the repository needs it, also a deleted one. Otherwise
+    /// there is nothing to restore, and a client could fill the disk beside its quota.
     pub async fn unlink_blob(
         &self,
         repository: &RepositoryName,

@@ -10,10 +10,12 @@ use super::{Metadata, RepositoryRecord, columns};
 use crate::StoreError;
 use accounts::{Selection, Visible, first_after};
 
-/// The rows of the index of all repositories that are filtered. If they hold too few visible ones, all visible ones are
-/// read instead: an account that may pull a quarter of 100,000 repositories waits for 25,000 rows at most.
+/// The rows of the index of all repositories that are filtered. If they hold too few visible ones, all
+/// visible ones are read instead: an account that may pull a quarter of 100,000 repositories waits for 25,000
+/// rows at most.
 const FILTERED: usize = 4_000;
-/// The number of lookups of a list of namespaces. A registry with many names without a slash needs one for each.
+/// The number of lookups of a list of namespaces. A registry with many names without a slash needs one for
+/// each.
 const LOOKUPS: usize = 2_000;
 
 /// An order of the list of repositories, the largest value first.

@@ -1,14 +1,15 @@
 //! The outbox: the changes of each transaction, for consumers with a cursor of their own.
 //!
-//! An operation appends its changes in its own transaction, so that none is lost and none is announced that did not
-//! happen. A consumer registers once, reads the changes after its cursor, and acknowledges them when its own work is
-//! durable. It may see a change twice after a crash. A change is deleted once every registered consumer has
-//! acknowledged it; a consumer that is not registered holds nothing back.
+//! An operation appends its changes in its own transaction, so that none is lost and none is announced that
+//! did not happen. A consumer registers once, reads the changes after its cursor, and acknowledges them when
+//! its own work is durable. It may see a change twice after a crash. A change is deleted once every
+//! registered consumer has acknowledged it; a consumer that is not registered holds nothing back.
 //!
 //! Two kinds of consumers differ in when they run:
 //!
-//! - A listener ([`Metadata::on_commit`]) runs on the writer thread after the commit and before its operations are
-//!   answered. So a cache is invalidated before the client hears of the change. It must not block.
+//! - A listener ([`Metadata::on_commit`]) runs on the writer thread after the commit and before its
+//!   operations are answered. So a cache is invalidated before the client hears of the change. It must not
+//!   block.
 //! - A task waits on [`Changes::watch`] and reads with [`Changes::since`].
 
 use std::net::IpAddr;
@@ -193,8 +194,8 @@ impl Metadata {
 }
 
 impl Changes<'_> {
-    /// Registers a consumer. It gets the changes after this call, or after its cursor if it is registered already.
-    /// Returns the cursor.
+    /// Registers a consumer. It gets the changes after this call, or after its cursor if it is registered
+    /// already. Returns the cursor.
     pub async fn register(&self, consumer: &str) -> Result<i64, StoreError> {
         let consumer = consumer.to_owned();
         let cursor = self.0.write(Durability::Disk, move |sql| {
@@ -231,8 +232,9 @@ impl Changes<'_> {
         self.0.read(move |sql| after(sql, cursor, limit)).await
     }
 
-    /// Acknowledges the changes up to `cursor` for a registered consumer, and deletes those that all consumers have
-    /// acknowledged. The transaction is not synced: after a power failure the consumer sees them again.
+    /// Acknowledges the changes up to `cursor` for a registered consumer, and deletes those that all
+    /// consumers have acknowledged. The transaction is not synced: after a power failure the consumer sees
+    /// them again.
     pub async fn acknowledge(&self, consumer: &str, cursor: i64) -> Result<(), StoreError> {
         let consumer = consumer.to_owned();
         self.0.free(Durability::Process, move |sql| outbox::acknowledge(sql, &consumer, cursor)).await?;
@@ -256,8 +258,8 @@ impl Changes<'_> {
         }
     }
 
-    /// Appends changes that no operation of the metadata makes, such as the end of a run, in one transaction. Runs that
-    /// free space end with it, so it may use the ballast.
+    /// Appends changes that no operation of the metadata makes, such as the end of a run, in one transaction.
+    /// Runs that free space end with it, so it may use the ballast.
     pub async fn append(&self, changes: Vec<NewChange>) -> Result<(), StoreError> {
         self.0
             .free(Durability::Disk, move |sql| {

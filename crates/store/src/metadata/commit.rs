@@ -1,5 +1,5 @@
-//! Commits: the effects of a transaction, and the listeners that hear of them before its operations are answered. The
-//! version check tells them of the commits of other servers.
+//! Commits: the effects of a transaction, and the listeners that hear of them before its operations are
+//! answered. The version check tells them of the commits of other servers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{PoisonError, RwLock};
@@ -67,8 +67,8 @@ impl Listeners {
 }
 
 impl Metadata {
-    /// Calls `listener` after each commit that changed content, before the operations are answered. It runs on the
-    /// writer thread, so it must not block.
+    /// Calls `listener` after each commit that changed content, before the operations are answered. It runs
+    /// on the writer thread, so it must not block.
     pub fn on_commit(&self, listener: impl Fn(&Commit) + Send + Sync + 'static) {
         let mut all = self.inner.listeners.all.write().unwrap_or_else(PoisonError::into_inner);
         all.push(Box::new(listener));

@@ -35,8 +35,8 @@ impl CommitMark {
     /// Records the sequence of a synced commit.
     ///
     /// # Errors
-    /// If the file system has become read-only. When the journal of ext4 fails, Linux 6.18 reports success for a
-    /// sync that it interrupts, so the commit may be lost.
+    /// If the file system has become read-only. When the journal of ext4 fails, Linux 6.18 reports success
+    /// for a sync that it interrupts, so the commit may be lost.
     pub(super) fn write(&mut self, sequence: i64) -> Result<(), StoreError> {
         let text = format!("{} {sequence:020}\n", self.id);
         match self.open().and_then(|file| file.write_all_at(text.as_bytes(), 0)) {

@@ -66,8 +66,8 @@ impl Connection {
 
     /// Keeps prepared statements with their plans.
     ///
-    /// This build of SQLite (with `STAT4`) otherwise prepares a statement again for each new bound value, which takes
-    /// several times as long as our statements run.
+    /// This build of SQLite (with `STAT4`) otherwise prepares a statement again for each new bound value,
+    /// which takes several times as long as our statements run.
     fn cache_statements(&self, count: usize) -> Result<(), StoreError> {
         self.0.set_prepared_statement_cache_capacity(count);
         self.0.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -101,10 +101,12 @@ impl Connection {
         !self.0.is_autocommit()
     }
 
-    /// The number of pages that this connection has written to the log since the last reset. Resets it on request.
+    /// The number of pages that this connection has written to the log since the last reset. Resets it on
+    /// request.
     pub(super) fn pages_written(&self, reset: bool) -> u64 {
         let (mut pages, mut highest) = (0, 0);
-        // SAFETY: the handle is that of an open connection, which this thread owns, and both pointers are valid.
+        // SAFETY: the handle is that of an open connection, which this thread owns, and both pointers are
+        // valid.
         let status = unsafe {
             rusqlite::ffi::sqlite3_db_status(
                 self.0.handle(),
@@ -164,13 +166,13 @@ pub(super) fn copy_error(error: &StoreError) -> StoreError {
     }
 }
 
-/// Stops SQLite from counting its memory: it does so under one lock of all connections, which would make concurrent
-/// reads wait for each other.
+/// Stops SQLite from counting its memory: it does so under one lock of all connections, which would make
+/// concurrent reads wait for each other.
 fn disable_memory_statistics() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the option takes one int. Concurrent calls would be unsound; `Once` excludes them here, and a process
-        // that has opened a database elsewhere gets SQLITE_MISUSE, which changes nothing.
+        // SAFETY: the option takes one int. Concurrent calls would be unsound; `Once` excludes them here, and
+        // a process that has opened a database elsewhere gets SQLITE_MISUSE, which changes nothing.
         let _ = unsafe {
             rusqlite::ffi::sqlite3_config(rusqlite::ffi::SQLITE_CONFIG_MEMSTATUS, 0 as std::ffi::c_int)
         };

@@ -1,5 +1,5 @@
-//! The counted space: of everything, and of the repositories of each owner. Counts take long, so a background task makes
-//! them after changes, and pages read the last ones.
+//! The counted space: of everything, and of the repositories of each owner. Counts take long, so a background
+//! task makes them after changes, and pages read the last ones.
 
 use super::sql::{Row, Sql, params};
 use super::usage::{usage_of_everything, usage_of_some};
@@ -56,7 +56,8 @@ impl Metadata {
         .await
     }
 
-    /// Returns the owners whose space has changed since it was counted, after `after`. The empty one is everything.
+    /// Returns the owners whose space has changed since it was counted, after `after`. The empty one is
+    /// everything.
     pub async fn changed_space(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
         let after = after.map(str::to_owned);
         self.read(move |sql| sql.all(CHANGED, params![after, columns::limit_in(limit)], |row| row.get(0)))

@@ -64,8 +64,8 @@ impl Metadata {
         self.free(Durability::Disk, move |sql| mark(sql, &digest, is_damaged)).await
     }
 
-    /// Returns the repositories and tags that need a content, at most `limit` pairs, by name: all, or those of one
-    /// repository.
+    /// Returns the repositories and tags that need a content, at most `limit` pairs, by name: all, or those
+    /// of one repository.
     pub async fn affected(
         &self,
         digest: &Digest,

@@ -20,10 +20,11 @@ use crate::StoreError;
 /// merges repeated changes of a page.
 const CHECKPOINT_CHANGES: u64 = 8_000;
 
-/// The number of pages in the log after which it is checkpointed: 16 MiB, as large content fills it with few rows.
+/// The number of pages in the log after which it is checkpointed: 16 MiB, as large content fills it with few
+/// rows.
 const CHECKPOINT_PAGES: u64 = 4_096;
-/// The same on a nearly full disk. The database has to grow by the pages of the log before that can be truncated, which
-/// the ballast must allow for.
+/// The same on a nearly full disk. The database has to grow by the pages of the log before that can be
+/// truncated, which the ballast must allow for.
 const CHECKPOINT_PAGES_SHORT: u64 = 128;
 /// The free space of a nearly full disk in bytes.
 const SHORT: u64 = 64 << 20;
@@ -112,8 +113,8 @@ impl FileDatabase {
         Ok(())
     }
 
-    /// Checkpoints the log on a full disk, and gives the space of a large log to the disk. A small one keeps its space for
-    /// the next deletion.
+    /// Checkpoints the log on a full disk, and gives the space of a large log to the disk. A small one keeps
+    /// its space for the next deletion.
     fn shrink_log(&self) {
         let is_large = self.files.log_size() > LOG_KEPT;
         let checkpoint =

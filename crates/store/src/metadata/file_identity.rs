@@ -1,7 +1,7 @@
 //! Identity of the open database files: notices that another program removed or replaced them.
 //!
-//! SQLite keeps removed files open. It would go on to acknowledge writes to files that no name leads to, and the next
-//! start would find an older database or none.
+//! SQLite keeps removed files open. It would go on to acknowledge writes to files that no name leads to, and
+//! the next start would find an older database or none.
 
 use std::fs;
 use std::io;

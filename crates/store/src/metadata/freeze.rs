@@ -1,4 +1,5 @@
-//! Freeze of the writer: while the metadata are copied to another place, no operation changes them, and reads go on.
+//! Freeze of the writer: while the metadata are copied to another place, no operation changes them, and reads
+//! go on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,8 +43,8 @@ impl Metadata {
             return Err(StoreError::Moving);
         }
         let frozen = Frozen(Some(self.inner.frozen.clone()));
-        // The writer runs operations in their order, and asks the flag for each. So none that follows this one changes
-        // anything, and all before it are committed.
+        // The writer runs operations in their order, and asks the flag for each. So none that follows this
+        // one changes anything, and all before it are committed.
         self.inner.writer.write(Durability::Disk, OnFull::Fail, self.actor.clone(), |_| Ok(())).await?;
         Ok(frozen)
     }

@@ -33,7 +33,8 @@ pub struct HistoryEntry {
 }
 
 impl Metadata {
-    /// Returns the changes of a tag, or of all tags of a repository, the latest first, before the entry `before`.
+    /// Returns the changes of a tag, or of all tags of a repository, the latest first, before the entry
+    /// `before`.
     pub async fn tag_history(
         &self,
         repository: &RepositoryName,

@@ -55,8 +55,9 @@ impl Metadata {
         .await
     }
 
-    /// Deletes journaled content up to this number, whose files are synced, except the content `unwritten`. Returns
-    /// its number. The transaction is not synced: after a power failure the content is restored again.
+    /// Deletes journaled content up to this number, whose files are synced, except the content `unwritten`.
+    /// Returns its number. The transaction is not synced: after a power failure the content is restored
+    /// again.
     pub async fn flushed(&self, up_to: i64, unwritten: &[Digest]) -> Result<usize, StoreError> {
         if !unwritten.is_empty() {
             return self.flushed_except(up_to, unwritten.iter().copied().collect()).await;

@@ -1,8 +1,9 @@
-//! Capture of the write-ahead log: the pages of each commit, read from the log by the thread that has committed.
+//! Capture of the write-ahead log: the pages of each commit, read from the log by the thread that has
+//! committed.
 //!
-//! The log begins anew only with a commit of the writer thread. That thread captures each commit before the next one, so
-//! that no checkpoint takes a page away unseen. Only the log is read: closing the database or its index would release the
-//! locks of SQLite. <https://sqlite.org/fileformat2.html#the_write_ahead_log>
+//! The log begins anew only with a commit of the writer thread. That thread captures each commit before the
+//! next one, so that no checkpoint takes a page away unseen. Only the log is read: closing the database or
+//! its index would release the locks of SQLite. <https://sqlite.org/fileformat2.html#the_write_ahead_log>
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -45,8 +46,8 @@ impl LogPages {
 
 /// Takes the pages of commits.
 pub(crate) trait LogSink: Send + Sync {
-    /// Takes the pages of a commit that is on the disk. `is_synced` says whether it survives a power failure. Called on
-    /// the writer thread, before the operations are answered.
+    /// Takes the pages of a commit that is on the disk. `is_synced` says whether it survives a power failure.
+    /// Called on the writer thread, before the operations are answered.
     ///
     /// # Errors
     /// The commit may be lost with the machine, and its operations fail.

@@ -185,8 +185,8 @@ impl Metadata {
         .await
     }
 
-    /// Deletes a manifest from a repository with its tags, but not its parts. The trash keeps it until the grace
-    /// period ends. Returns `false` if it was not there.
+    /// Deletes a manifest from a repository with its tags, but not its parts. The trash keeps it until the
+    /// grace period ends. Returns `false` if it was not there.
     pub async fn delete_manifest(
         &self,
         repository: &RepositoryName,

@@ -83,8 +83,8 @@ impl Metadata {
     }
 }
 
-/// Counts each row. In PostgreSQL, that takes seconds from millions of rows on. Tables with more than a million are
-/// estimated: by the statistics of the last analysis, and by the counted space.
+/// Counts each row. In PostgreSQL, that takes seconds from millions of rows on. Tables with more than a
+/// million are estimated: by the statistics of the last analysis, and by the counted space.
 const COUNT_STORED: Both = Both {
     sqlite: "SELECT (SELECT COUNT(*) FROM repositories WHERE manifests > 0),
                     (SELECT COUNT(*) FROM manifests), (SELECT COUNT(*) FROM tags),

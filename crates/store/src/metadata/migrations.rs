@@ -1,9 +1,10 @@
 //! Schema migrations: the tables of the database, and how a database of an older version gets them.
 //!
-//! Each migration is a file below `migrations/sqlite`, and from version 24 on a second one below `migrations/postgres`,
-//! where `0023_base.sql` has everything before. A released migration is never changed; changes go into a new one. A
-//! migration of SQLite may not lower the sum of `sqlite_sequence` (see [`commit_mark`](super::commit_mark)): one that
-//! drops a table with AUTOINCREMENT has to carry its counter over to another table.
+//! Each migration is a file below `migrations/sqlite`, and from version 24 on a second one below
+//! `migrations/postgres`, where `0023_base.sql` has everything before. A released migration is never changed;
+//! changes go into a new one. A migration of SQLite may not lower the sum of `sqlite_sequence` (see
+//! [`commit_mark`](super::commit_mark)): one that drops a table with AUTOINCREMENT has to carry its counter
+//! over to another table.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::ffi::OsStrExt as _;
@@ -26,8 +27,8 @@ struct Migration {
     postgres: Option<&'static str>,
 }
 
-/// A migration with the version, the name and the file of `migrations/sqlite`. `both`: PostgreSQL has a file of the same
-/// name in `migrations/postgres`.
+/// A migration with the version, the name and the file of `migrations/sqlite`. `both`: PostgreSQL has a file
+/// of the same name in `migrations/postgres`.
 macro_rules! migration {
     ($version:literal, $name:literal, $file:literal) => {
         Migration {
@@ -87,8 +88,8 @@ pub const SCHEMA_VERSION: u32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 /// Marks a SQLite file as ours ("Whrf"), so that another program's database is not taken for one.
 const APPLICATION_ID: i64 = 0x5768_7266;
 
-/// Brings the database at `path`, which `connection` has opened, to the newest version. First copies a database of an
-/// older version.
+/// Brings the database at `path`, which `connection` has opened, to the newest version. First copies a
+/// database of an older version.
 pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let id = connection.sql().first("PRAGMA application_id", &[], |row| row.get::<i64>(0));
     let id = id.map_err(|error| unreadable(error, path))?;
@@ -158,8 +159,8 @@ fn apply(connection: &Connection, current: u32) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Brings the schema of a database in PostgreSQL to the newest version, in one transaction. The caller has the right to
-/// write, so that no other server migrates at the same time.
+/// Brings the schema of a database in PostgreSQL to the newest version, in one transaction. The caller has
+/// the right to write, so that no other server migrates at the same time.
 pub(super) fn migrate_server(session: &Session) -> Result<(), StoreError> {
     session.begin_long("BEGIN")?;
     let sql = Sql::server(session);
@@ -206,7 +207,8 @@ pub(super) fn migrate_server(session: &Session) -> Result<(), StoreError> {
 /// The first schema that names a primary.
 const PRIMARY_VERSION: u32 = 27;
 
-/// Returns the version of the schema of a database in PostgreSQL, which may be another one than that of this program.
+/// Returns the version of the schema of a database in PostgreSQL, which may be another one than that of this
+/// program.
 ///
 /// # Errors
 /// [`StoreError::OtherSchema`] if it names no primary.
@@ -238,8 +240,8 @@ fn copy_name(path: &Path, newest: u32) -> PathBuf {
     durable::beside(path, &format!(".before-{newest}"))
 }
 
-/// Copies the database at `path` to a file beside it, before its schema becomes `newest`. The copy gets its name after
-/// it is synced.
+/// Copies the database at `path` to a file beside it, before its schema becomes `newest`. The copy gets its
+/// name after it is synced.
 fn copy_before(connection: &Connection, path: &Path, newest: u32) -> Result<PathBuf, StoreError> {
     let copy = copy_name(path, newest);
     let partial = durable::beside(path, ".before.partial");

@@ -1,5 +1,5 @@
-//! Metadata: repositories, tags, links between manifests and blobs, uploads, accounts and grants, in SQLite or
-//! PostgreSQL.
+//! Metadata: repositories, tags, links between manifests and blobs, uploads, accounts and grants, in SQLite
+//! or PostgreSQL.
 //!
 //! Each method is one operation in one transaction, which also decides its result.
 //!
@@ -181,7 +181,8 @@ impl Metadata {
     /// [`StoreError::Directory`] for a database of another program or of a newer version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let ballast = Arc::new(Ballast::new(path.with_extension("db.ballast")));
-        // Opening creates the log and its index, and a start writes some rows. The background fills the ballast again.
+        // Opening creates the log and its index, and a start writes some rows. The background fills the
+        // ballast again.
         let is_full = ballast.is_needed() && ballast.release();
         create_private(path);
         let connection = Connection::writer(path)?;
@@ -206,12 +207,12 @@ impl Metadata {
         Self::start(Box::new(database), readers, start, |_| Ok(None))
     }
 
-    /// Opens the database on a server of PostgreSQL. Creates its tables if there are none, and migrates older ones.
-    /// `own` is the directory of the files that belong to it.
+    /// Opens the database on a server of PostgreSQL. Creates its tables if there are none, and migrates older
+    /// ones. `own` is the directory of the files that belong to it.
     ///
     /// # Errors
-    /// [`StoreError::Directory`] if it cannot be used, or another server uses it; [`StoreError::HasPrimary`] and
-    /// [`StoreError::OtherSchema`] if several servers use it.
+    /// [`StoreError::Directory`] if it cannot be used, or another server uses it; [`StoreError::HasPrimary`]
+    /// and [`StoreError::OtherSchema`] if several servers use it.
     pub fn connect(url: &DatabaseUrl, own: &Path) -> Result<Self, StoreError> {
         let url = Arc::new(url.clone());
         let database = ServerDatabase::open(&url)?;
@@ -345,8 +346,8 @@ impl Metadata {
         self.file().map_or(Ok(()), |file| file.files.check())
     }
 
-    /// Checks readiness: the database is in its place, answers, and no damage was reported. Reads a row of each main
-    /// table.
+    /// Checks readiness: the database is in its place, answers, and no damage was reported. Reads a row of
+    /// each main table.
     pub async fn ready(&self) -> Result<(), StoreError> {
         self.check_files()?;
         if let Some(damage) = self.inner.damage.get() {
@@ -363,7 +364,8 @@ impl Metadata {
         .await
     }
 
-    /// Also keeps the accounts mark in the directory `content`: now if either place has it, else once there are users.
+    /// Also keeps the accounts mark in the directory `content`: now if either place has it, else once there
+    /// are users.
     ///
     /// # Errors
     /// [`StoreError::Io`] if a mark cannot be written.
@@ -430,8 +432,8 @@ impl Metadata {
         self.run(durability, OnFull::Fail, operation).await
     }
 
-    /// Like [`write`](Self::write), for an operation that frees space or belongs to one that does. On a full disk it runs
-    /// again with the space of the ballast.
+    /// Like [`write`](Self::write), for an operation that frees space or belongs to one that does. On a full
+    /// disk it runs again with the space of the ballast.
     async fn free<T: Send + 'static>(
         &self,
         durability: Durability,

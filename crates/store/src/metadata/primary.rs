@@ -1,7 +1,8 @@
 //! The primary among the servers of one database: its address, and who may become the next one.
 //!
-//! The primary holds the lock of the database (`server_database`). It records the URL at which the other servers reach
-//! it, and a secret that proves their requests. Replicas read both, and try to become the primary when the lock is free.
+//! The primary holds the lock of the database (`server_database`). It records the URL at which the other
+//! servers reach it, and a secret that proves their requests. Replicas read both, and try to become the
+//! primary when the lock is free.
 
 use std::sync::{Arc, Mutex};
 

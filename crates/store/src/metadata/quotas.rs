@@ -35,8 +35,8 @@ const COUNT: &str = "
 /// Deleted images of a refusal whose bytes are counted at most, in the trash and without their last tag each.
 const DELETED: usize = 1_000;
 
-/// The bytes of a scope that its deleted images hold and that no other image of the scope needs. An image whose last tag
-/// was deleted is a candidate of kind 0, and still a manifest of its repository.
+/// The bytes of a scope that its deleted images hold and that no other image of the scope needs. An image
+/// whose last tag was deleted is a candidate of kind 0, and still a manifest of its repository.
 const COUNT_DELETED: &str = "
     WITH members AS (
         SELECT m.repository AS id FROM quota_scopes s JOIN quota_members m ON m.scope = s.id WHERE s.scope = ?1),

@@ -26,12 +26,13 @@ macro_rules! referrers {
     };
 }
 
-/// The bytes of annotations after which a page ends. Annotations are parts of manifests and may take megabytes.
+/// The bytes of annotations after which a page ends. Annotations are parts of manifests and may take
+/// megabytes.
 const PAGE_BYTES: usize = 2 << 20;
 
 impl Metadata {
-    /// Returns at most `limit` manifests with the subject `subject`, by digest after `after`, of one `artifact_type` or
-    /// of all, and whether there are more. The subject itself need not exist.
+    /// Returns at most `limit` manifests with the subject `subject`, by digest after `after`, of one
+    /// `artifact_type` or of all, and whether there are more. The subject itself need not exist.
     pub async fn referrers(
         &self,
         repository: &RepositoryName,
@@ -73,7 +74,8 @@ impl Metadata {
 }
 
 impl Metadata {
-    /// Returns the first manifests with the subject `subject`, without their annotations, which pushers may make large.
+    /// Returns the first manifests with the subject `subject`, without their annotations, which pushers may
+    /// make large.
     pub async fn referrers_in_brief(
         &self,
         repository: &RepositoryName,

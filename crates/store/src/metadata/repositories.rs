@@ -63,7 +63,8 @@ impl Metadata {
         .await
     }
 
-    /// Counts the sizes of repositories that have changed, for the list by size. Returns their number, at most `limit`.
+    /// Counts the sizes of repositories that have changed, for the list by size. Returns their number, at
+    /// most `limit`.
     pub async fn size_repositories(&self, limit: usize) -> Result<usize, StoreError> {
         let sizes: Vec<(i64, i64, i64, i64)> = self
             .read(move |sql| {

@@ -1,4 +1,5 @@
-//! Retention: deletes the tags of a repository that the rules name, and the manifests that only these tags kept.
+//! Retention: deletes the tags of a repository that the rules name, and the manifests that only these tags
+//! kept.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -57,8 +58,8 @@ pub struct RetentionStep {
 }
 
 impl Metadata {
-    /// Deletes the tags of a repository on which `decide` decides, in one transaction. A preview deletes all of them and
-    /// rolls back.
+    /// Deletes the tags of a repository on which `decide` decides, in one transaction. A preview deletes all
+    /// of them and rolls back.
     pub async fn retain(
         &self,
         repository: &RepositoryName,

@@ -1,4 +1,5 @@
-//! Rules on tags and quotas, which the write transaction of a change asks. The registry decides; the store only asks.
+//! Rules on tags and quotas, which the write transaction of a change asks. The registry decides; the store
+//! only asks.
 
 use accounts::Actor;
 use oci::{Digest, RepositoryName, Tag};
@@ -87,13 +88,14 @@ pub struct QuotaExcess {
     pub limit: u64,
     /// The bytes of unfinished uploads, if they exceed it together with the use.
     pub unfinished: u64,
-    /// The bytes of the use that only deleted images need. [`Metadata::with_deleted`](super::Metadata::with_deleted)
-    /// counts them.
+    /// The bytes of the use that only deleted images need.
+    /// [`Metadata::with_deleted`](super::Metadata::with_deleted) counts them.
     pub deleted: u64,
 }
 
 impl QuotaUsage {
-    /// The first limit that this use exceeds, if it exceeds the use `before` too: a change that adds nothing is allowed.
+    /// The first limit that this use exceeds, if it exceeds the use `before` too: a change that adds nothing
+    /// is allowed.
     pub(super) fn excess(&self, before: &Self) -> Option<QuotaExcess> {
         let Quota { scope, max_bytes, max_tags } = &self.quota;
         let limits = [(max_bytes, self.bytes, before.bytes, true), (max_tags, self.tags, before.tags, false)];

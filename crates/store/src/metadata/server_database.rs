@@ -1,8 +1,9 @@
 //! The database on a server of PostgreSQL: transactions, the readers' connections, and the right to write.
 //!
-//! One process makes changes: it holds an advisory lock of the session of its writer. A number, the epoch, tells whether
-//! another process has held the lock after that session broke. Replicas write counts and times of their pulls
-//! without the lock. The row lock of `writer.version` lets all transactions run one after another.
+//! One process makes changes: it holds an advisory lock of the session of its writer. A number, the epoch,
+//! tells whether another process has held the lock after that session broke. Replicas write counts and times
+//! of their pulls without the lock. The row lock of `writer.version` lets all transactions run one after
+//! another.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ const READERS: u32 = 8;
 /// The time for a reader to become free.
 const FREE_WITHIN: Duration = Duration::from_secs(10);
 
-/// Begins a transaction that writes, with the next version. Its row lock keeps the transactions of other servers waiting.
+/// Begins a transaction that writes, with the next version. Its row lock keeps the transactions of other
+/// servers waiting.
 const BEGIN: &str = "BEGIN; UPDATE writer SET version = version + 1 RETURNING version";
 
 /// The readers' transactions see one snapshot.
@@ -120,7 +122,8 @@ impl ServerDatabase {
         let has_lock = self.url.role == ServerRole::Replica || take_lock(&session)?;
         if !has_lock {
             let place = self.url.place();
-            // Either the server has not noticed yet that the old connection broke, or another server took over.
+            // Either the server has not noticed yet that the old connection broke, or another server took
+            // over.
             return Err(away(format!("{place}: another connection holds the right to write")));
         }
         let epoch = Sql::server(&session).first("SELECT epoch FROM writer", &[], |row| row.get::<i64>(0))?;

@@ -1,8 +1,9 @@
 //! SQL: the one narrow type through which every statement of the metadata runs, with its values and rows.
 //!
-//! Statements use the subset that SQLite and PostgreSQL share: parameters numbered `?1`, `?2` …, `ON CONFLICT`,
-//! `RETURNING`. Where there is none, [`Both`] has a text for each. A statement is prepared once per connection and cached.
-//! Only this file, [`connection`](super::connection) and [`postgres`](super::postgres) know the drivers.
+//! Statements use the subset that SQLite and PostgreSQL share: parameters numbered `?1`, `?2` …, `ON
+//! CONFLICT`, `RETURNING`. Where there is none, [`Both`] has a text for each. A statement is prepared once
+//! per connection and cached. Only this file, [`connection`](super::connection) and
+//! [`postgres`](super::postgres) know the drivers.
 
 use std::cell::RefCell;
 
@@ -195,8 +196,8 @@ impl<'a> Sql<'a> {
         self.each_while(sql, params, |row| visit(row).map(|()| true))
     }
 
-    /// Calls `visit` with each row, until `visit` returns `false`. SQLite finds one row after the other; PostgreSQL sends
-    /// all of them first.
+    /// Calls `visit` with each row, until `visit` returns `false`. SQLite finds one row after the other;
+    /// PostgreSQL sends all of them first.
     pub(super) fn each_while(
         self,
         sql: &str,
@@ -230,8 +231,8 @@ impl<'a> Sql<'a> {
         }
     }
 
-    /// Enlarges the page cache of SQLite's writer, for an operation that changes very many pages. The writer shrinks it
-    /// when it is idle.
+    /// Enlarges the page cache of SQLite's writer, for an operation that changes very many pages. The writer
+    /// shrinks it when it is idle.
     pub(super) fn expect_many_changes(self) -> Result<(), StoreError> {
         match self.connection {
             Driver::Sqlite(connection) => Ok(connection.execute_batch(LARGE_CACHE)?),

@@ -77,8 +77,8 @@ impl Metadata {
         self.find_tags(repository, search, after.map(|after| (0, after.to_owned())), limit).await
     }
 
-    /// As [`tag_records`](Self::tag_records), for a selection and an order. The order by push reads all tags of the
-    /// repository.
+    /// As [`tag_records`](Self::tag_records), for a selection and an order. The order by push reads all tags
+    /// of the repository.
     pub async fn find_tags(
         &self,
         repository: &RepositoryName,
@@ -131,8 +131,8 @@ impl Metadata {
         self.free(Durability::Disk, move |sql| Ok(delete(sql, &repository, &tag)?.is_some())).await
     }
 
-    /// Deletes tags in one transaction, but not their manifests. A tag that a rule keeps does not keep the others.
-    /// Returns the result of each; `None` if the repository does not exist.
+    /// Deletes tags in one transaction, but not their manifests. A tag that a rule keeps does not keep the
+    /// others. Returns the result of each; `None` if the repository does not exist.
     pub async fn delete_tags(
         &self,
         repository: &RepositoryName,

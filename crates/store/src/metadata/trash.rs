@@ -1,5 +1,5 @@
-//! The trash: manifests that a person or a retention rule deleted, until the grace period of the garbage collection
-//! ends. It keeps their content alive, so that a deletion can be undone.
+//! The trash: manifests that a person or a retention rule deleted, until the grace period of the garbage
+//! collection ends. It keeps their content alive, so that a deletion can be undone.
 
 use std::time::SystemTime;
 
@@ -54,8 +54,8 @@ impl Metadata {
         .await
     }
 
-    /// Restores a manifest from the trash with its children, its blob links, its tags, and the referrers that were
-    /// deleted with it. A tag that exists stays as it is. Returns `None` if the trash does not hold it.
+    /// Restores a manifest from the trash with its children, its blob links, its tags, and the referrers that
+    /// were deleted with it. A tag that exists stays as it is. Returns `None` if the trash does not hold it.
     pub async fn restore_manifest(
         &self,
         repository: &RepositoryName,
@@ -65,7 +65,8 @@ impl Metadata {
         self.write(Durability::Disk, move |sql| trash::restore(sql, &repository, &digest)).await
     }
 
-    /// Returns the deleted manifests of a repository or of a run, or all, the latest first, with ids below `before`.
+    /// Returns the deleted manifests of a repository or of a run, or all, the latest first, with ids below
+    /// `before`.
     pub async fn deleted_manifests(
         &self,
         repository: Option<&RepositoryName>,

@@ -1,4 +1,5 @@
-//! Undo: points a tag to an earlier manifest, from the repository or the trash, and takes back a retention run.
+//! Undo: points a tag to an earlier manifest, from the repository or the trash, and takes back a retention
+//! run.
 
 use std::time::SystemTime;
 
@@ -61,7 +62,8 @@ pub struct RunTag {
     pub tag: Tag,
     /// Its manifest.
     pub digest: Digest,
-    /// Whether it is back, perhaps since an earlier undo. Otherwise a new tag of this name exists, or its manifest is gone.
+    /// Whether it is back, perhaps since an earlier undo. Otherwise a new tag of this name exists, or its
+    /// manifest is gone.
     pub is_restored: bool,
     /// Whether the manifest is gone for good.
     pub is_gone: bool,
@@ -79,8 +81,8 @@ impl Metadata {
         self.write(Durability::Disk, move |sql| undo(sql, &repository, &tag, target)).await
     }
 
-    /// Restores tags that a retention run deleted, beginning after the entry `after` of the history. Returns them, and
-    /// the entry to go on after, unless there are no more.
+    /// Restores tags that a retention run deleted, beginning after the entry `after` of the history. Returns
+    /// them, and the entry to go on after, unless there are no more.
     pub async fn undo_run(&self, run: &str, after: i64) -> Result<(Vec<RunTag>, Option<i64>), StoreError> {
         let run = run.to_owned();
         self.write(Durability::Disk, move |sql| undo_run(sql, &run, after)).await
@@ -164,8 +166,8 @@ fn current(sql: Sql<'_>, repository: &RepositoryName, tag: &Tag) -> Result<Optio
     )
 }
 
-/// Points a tag to a manifest, which may be in the trash. Returns the other tags that came back with it, or `None` if the
-/// manifest is gone.
+/// Points a tag to a manifest, which may be in the trash. Returns the other tags that came back with it, or
+/// `None` if the manifest is gone.
 fn put_back(
     sql: Sql<'_>,
     repository: &RepositoryName,

@@ -4,8 +4,8 @@
 //! machine. After a power failure a row could promise bytes that are lost. So each row has the boot id of the
 //! machine, and opening the database deletes rows of earlier boots.
 //!
-//! Rows of several servers have no boot id: another server goes on with an upload whose bytes are in the bucket. Such a
-//! state is synced.
+//! Rows of several servers have no boot id: another server goes on with an upload whose bytes are in the
+//! bucket. Such a state is synced.
 
 use std::time::SystemTime;
 

@@ -1,8 +1,8 @@
 //! Usage: the space that images take, in total and by repository.
 //!
 //! The size of images (`ls`, `du`, `check`, the API) is that of their manifests and of the blobs that these
-//! need, each digest counted once. A part that an image may lack, such as a layer of a cached image, counts while its
-//! repository holds it. Unreferenced blobs are counted separately.
+//! need, each digest counted once. A part that an image may lack, such as a layer of a cached image, counts
+//! while its repository holds it. Unreferenced blobs are counted separately.
 
 use std::collections::HashSet;
 
@@ -91,8 +91,8 @@ impl Metadata {
     }
 }
 
-/// The condition on a part `p` of a manifest `$manifest`: a blob that the manifest needs, or one that its repository
-/// holds.
+/// The condition on a part `p` of a manifest `$manifest`: a blob that the manifest needs, or one that its
+/// repository holds.
 macro_rules! counts {
     ($manifest:literal) => {
         concat!(
@@ -148,7 +148,8 @@ const HOLDERS: usize = 1_000;
 const CONTENT: &str =
     concat!("SELECT b.id, COALESCE(b.size, 0) FROM blobs b WHERE b.id IN (", content_of!("?1"), ")");
 
-/// The ids of blobs that one statement looks at. PostgreSQL ends a statement after 30 s, and a blob takes 0.05 ms.
+/// The ids of blobs that one statement looks at. PostgreSQL ends a statement after 30 s, and a blob takes
+/// 0.05 ms.
 const RANGE: i64 = 50_000;
 
 /// Counts the blobs with ids after ?1, up to ?2. `$end` ends the inner query.

@@ -1,11 +1,12 @@
 //! The version check: notices the changes of other servers that share a database in PostgreSQL.
 //!
-//! A request waits for a round of the check that began after the request arrived. One `SELECT` serves all requests that
-//! wait. If the version is newer than the known one, the round reads the changes of the others, and tells the listeners
-//! of the commits, before it answers. So a change counts with the next request on any server, and no notification can be
-//! lost.
+//! A request waits for a round of the check that began after the request arrived. One `SELECT` serves all
+//! requests that wait. If the version is newer than the known one, the round reads the changes of the others,
+//! and tells the listeners of the commits, before it answers. So a change counts with the next request on any
+//! server, and no notification can be lost.
 //!
-//! Replicas and their primary use it (`docs/explanation/several-servers.md`). One server alone checks nothing.
+//! Replicas and their primary use it (`docs/explanation/several-servers.md`). One server alone checks
+//! nothing.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -43,8 +44,8 @@ pub(super) struct Known {
 /// The known state, which the writer and the check advance.
 pub(super) type SharedKnown = Arc<Mutex<Known>>;
 
-/// Notes an own commit with this version, whose changes the listeners have heard. The next round does not read them again
-/// if no other server has committed before.
+/// Notes an own commit with this version, whose changes the listeners have heard. The next round does not
+/// read them again if no other server has committed before.
 pub(super) fn committed(known: &SharedKnown, version: i64, last_change: Option<i64>) {
     let mut known = lock(known);
     if known.version + 1 == version {
@@ -207,7 +208,8 @@ fn versions(sql: Sql<'_>) -> Result<Versions, StoreError> {
 }
 
 impl Metadata {
-    /// Whether other servers may use the database, so that each request begins with [`Metadata::check_versions`].
+    /// Whether other servers may use the database, so that each request begins with
+    /// [`Metadata::check_versions`].
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.inner.versions.is_some()

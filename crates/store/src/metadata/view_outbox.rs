@@ -1,7 +1,7 @@
 //! The `repositories/` view as a consumer of the outbox: items that the view has not written yet.
 //!
-//! An entry names the item and not its new state, so writing an item twice or late is idempotent. Items that cannot be
-//! written move to a table of their own, so that they do not hold back the cursor.
+//! An entry names the item and not its new state, so writing an item twice or late is idempotent. Items that
+//! cannot be written move to a table of their own, so that they do not hold back the cursor.
 
 use oci::{Digest, RepositoryName};
 
@@ -74,9 +74,10 @@ impl Metadata {
         .await
     }
 
-    /// Acknowledges the changes up to `up_to`, except the items `blocked`, which could not be written. The blocked
-    /// items of the repositories `unblocked` were all written. Stores the stamps of the directories that were written.
-    /// The transaction is not synced: after a power failure the view writes the items again.
+    /// Acknowledges the changes up to `up_to`, except the items `blocked`, which could not be written. The
+    /// blocked items of the repositories `unblocked` were all written. Stores the stamps of the directories
+    /// that were written. The transaction is not synced: after a power failure the view writes the items
+    /// again.
     pub async fn view_written(
         &self,
         up_to: i64,

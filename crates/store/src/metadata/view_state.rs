@@ -99,7 +99,8 @@ impl Metadata {
                     Ok(())
                 },
             )?;
-            // The link of a blocked tag has a target of an acknowledged change, which these changes do not show.
+            // The link of a blocked tag has a target of an acknowledged change, which these changes do not
+            // show.
             unwritten_tags.retain(|tag, _| !blocked.contains(&ViewItem::Tag(tag.clone())));
             unwritten.extend(blocked);
             let tags_directory = tags_directory(sql, repository.as_str())?;
@@ -142,8 +143,8 @@ impl Metadata {
         self.read(move |sql| tags_directory(sql, repository.as_str())).await
     }
 
-    /// Records tags directories that hold all tags of their repository. The transaction is not synced: an older
-    /// identity deletes nothing.
+    /// Records tags directories that hold all tags of their repository. The transaction is not synced: an
+    /// older identity deletes nothing.
     pub async fn record_tags_directories(
         &self,
         directories: Vec<(RepositoryName, TagsDirectory)>,

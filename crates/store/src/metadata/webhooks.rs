@@ -141,7 +141,8 @@ pub(super) fn of_namespace(sql: Sql<'_>, owner: &AccountName) -> Result<Vec<i64>
     Ok(all(sql)?.into_iter().filter(is_of).map(|hook| hook.id).collect())
 }
 
-/// Deletes the webhooks that an account made, and those for its namespace alone. The sender deletes their deliveries.
+/// Deletes the webhooks that an account made, and those for its namespace alone. The sender deletes their
+/// deliveries.
 pub(super) fn delete_of_account(sql: Sql<'_>, account: &AccountName) -> Result<(), StoreError> {
     for id in of_namespace(sql, account)? {
         sql.run("DELETE FROM webhooks WHERE id = ?1", params![id])?;
@@ -161,7 +162,8 @@ impl Metadata {
         self.read(all).await
     }
 
-    /// Inserts a webhook, and registers the consumer of the outbox. Returns its id; that of `webhook` is ignored.
+    /// Inserts a webhook, and registers the consumer of the outbox. Returns its id; that of `webhook` is
+    /// ignored.
     ///
     /// # Errors
     /// [`StoreError::LimitReached`], if the account has so many webhooks.
@@ -191,7 +193,8 @@ impl Metadata {
         id.ok_or_else(|| StoreError::Damaged("a webhook could not be inserted".to_owned()))
     }
 
-    /// Replaces URL, secret, events, patterns, media types and format of a webhook. Returns `false` if it does not exist.
+    /// Replaces URL, secret, events, patterns, media types and format of a webhook. Returns `false` if it
+    /// does not exist.
     pub async fn change_webhook(&self, webhook: WebhookRecord) -> Result<bool, StoreError> {
         self.write(Durability::Disk, move |sql| {
             let changed = sql.run(
@@ -250,8 +253,8 @@ impl Metadata {
         .await
     }
 
-    /// Enqueues the deliveries of the changes up to `up_to`, and acknowledges these changes in the same transaction. So
-    /// a crash neither loses nor repeats a delivery.
+    /// Enqueues the deliveries of the changes up to `up_to`, and acknowledges these changes in the same
+    /// transaction. So a crash neither loses nor repeats a delivery.
     pub async fn enqueue_deliveries(
         &self,
         deliveries: Vec<NewDelivery>,
@@ -399,8 +402,8 @@ impl Metadata {
         Ok(())
     }
 
-    /// Acknowledges changes for a consumer that only keeps them for a time: those before `time`, and the oldest beyond
-    /// `most`.
+    /// Acknowledges changes for a consumer that only keeps them for a time: those before `time`, and the
+    /// oldest beyond `most`.
     pub async fn expire_changes(
         &self,
         consumer: &str,

@@ -67,14 +67,15 @@ pub(super) trait WriterDatabase: Send {
     /// Reads the state that [`committed`](Self::committed) records.
     fn prepare_commit(&mut self) -> Result<(), StoreError>;
     fn commit(&self) -> Result<(), StoreError>;
-    /// Notes that the prepared state is committed, with its last change. An error says that it may be lost all the same.
+    /// Notes that the prepared state is committed, with its last change. An error says that it may be lost
+    /// all the same.
     fn committed(&mut self, durability: Durability, last_change: Option<i64>) -> Result<(), StoreError>;
     /// Upkeep between two transactions.
     fn after_batch(&mut self);
     /// Upkeep when no operation waits. Returns `false` to be called again.
     fn when_idle(&mut self) -> bool;
-    /// Whether the session is another one than that of the last call. The database may then lack commits of the old one,
-    /// or have commits whose answer never came.
+    /// Whether the session is another one than that of the last call. The database may then lack commits of
+    /// the old one, or have commits whose answer never came.
     fn take_session_change(&mut self) -> bool;
     /// The time for which an operation may wait for its turn. `None` for a database that always answers.
     fn turn_within(&self) -> Option<Duration>;
@@ -306,8 +307,8 @@ impl Thread {
         self.waiting = batch;
     }
 
-    /// Runs operations that free space again, with the space of the ballast. Their callers hear after the ballast has
-    /// taken it back: others may fill the disk at once.
+    /// Runs operations that free space again, with the space of the ballast. Their callers hear after the
+    /// ballast has taken it back: others may fill the disk at once.
     fn run_with_ballast(&mut self, jobs: Vec<Box<dyn Job>>, lost: Option<&StoreError>) {
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {

@@ -1,7 +1,9 @@
 //! A segment: the pages that one or more commits have changed, as an object of the bucket.
 //!
-//! It is compressed. Its content begins with the magic text, the number of the segment, and its time in seconds since
-//! 1970. The size of a page follows, and the numbers of pages of the database and of the segment. Then come the pages,
+//! It is compressed. Its content begins with the magic text, the number of the segment, and its time in
+//! seconds since
+//! 1970. The size of a page follows, and the numbers of pages of the database and of the segment. Then come
+//!       the pages,
 //! each after its own number, and the SHA-256 of everything before. Numbers are big-endian.
 
 use std::fs::File;

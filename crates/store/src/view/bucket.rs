@@ -1,8 +1,8 @@
 //! The view in the bucket of the blobs (`blobs.view`), on which distribution can be started.
 //!
-//! Each round writes its items there as well. Links from before the setting are compared with the metadata once, beside
-//! the rounds: missing ones are written, and those of deleted content are removed. Former targets of a tag stay in its
-//! index, as in the directory, and so do uploads of distribution.
+//! Each round writes its items there as well. Links from before the setting are compared with the metadata
+//! once, beside the rounds: missing ones are written, and those of deleted content are removed. Former
+//! targets of a tag stay in its index, as in the directory, and so do uploads of distribution.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -21,8 +21,8 @@ const CONCURRENCY: usize = 16;
 /// Repositories of the metadata at a time. Few in tests, so that they need several pages.
 const PAGE: usize = if cfg!(test) { 2 } else { 1000 };
 
-/// Applies steps whose paths are below `root` to the links of the bucket. They concern different items, so their order
-/// does not matter.
+/// Applies steps whose paths are below `root` to the links of the bucket. They concern different items, so
+/// their order does not matter.
 pub(super) async fn apply(
     bucket: &BucketLinks,
     root: &Path,
@@ -43,8 +43,8 @@ pub(super) async fn apply(
 }
 
 impl View {
-    /// Compares the links of the bucket with the metadata, unless that was done before. Without the setting, records that
-    /// they get old. Never returns.
+    /// Compares the links of the bucket with the metadata, unless that was done before. Without the setting,
+    /// records that they get old. Never returns.
     pub(super) async fn complete_bucket(&self) {
         while let Some(bucket) = &self.inner.bucket {
             match self.try_complete_bucket(bucket).await {
@@ -95,7 +95,8 @@ impl View {
         Ok(())
     }
 
-    /// Brings the links of a repository to the state of the metadata. Returns the number of written and removed ones.
+    /// Brings the links of a repository to the state of the metadata. Returns the number of written and
+    /// removed ones.
     async fn compare_repository(
         &self,
         bucket: &BucketLinks,

@@ -7,8 +7,9 @@
 //! <name>/_manifests/tags/<tag>/index/<alg>/<hex>/link    … and did so before to these
 //! ```
 //!
-//! distribution serves a blob if its `_layers` link exists, a manifest if its `revisions` link exists, and a tag by its
-//! `current` link. Its catalog lists a repository if `_layers` exists. Earlier targets of a tag stay in its index.
+//! distribution serves a blob if its `_layers` link exists, a manifest if its `revisions` link exists, and a
+//! tag by its `current` link. Its catalog lists a repository if `_layers` exists. Earlier targets of a tag
+//! stay in its index.
 
 use std::fs;
 use std::io;
@@ -30,8 +31,8 @@ pub(crate) const MANIFESTS: &str = "_manifests";
 #[derive(Clone, Debug)]
 pub(crate) struct Links {
     root: PathBuf,
-    /// The last sync failed. Linux then drops the dirty pages or marks them clean, so a link that reads right may be
-    /// wrong on the disk.
+    /// The last sync failed. Linux then drops the dirty pages or marks them clean, so a link that reads right
+    /// may be wrong on the disk.
     is_suspect: Arc<AtomicBool>,
     /// The directory, open since the first sync: `syncfs` reports only errors that happened after the open.
     sync_root: Arc<OnceLock<fs::File>>,
@@ -168,7 +169,8 @@ impl Links {
         Ok(changed)
     }
 
-    /// Syncs all written links. After an error, [`apply`](Self::apply) writes each link again, until a sync succeeds.
+    /// Syncs all written links. After an error, [`apply`](Self::apply) writes each link again, until a sync
+    /// succeeds.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         let root = match self.sync_root.get() {
             Some(root) => Ok(root),
@@ -207,7 +209,8 @@ fn write(tree: &Path, link: &Path, target: &Digest, is_suspect: bool) -> Result<
     if matches!(is_new, Ok(false)) && !is_suspect && is_right() {
         return Ok(false);
     }
-    // One fixed name: no other task writes here. A leftover of a crash is removed, and so is a FIFO, which would block.
+    // One fixed name: no other task writes here. A leftover of a crash is removed, and so is a FIFO, which
+    // would block.
     let unfinished = link.with_extension("unfinished");
     let _ = if is_new.is_ok() { fs::remove_file(&unfinished) } else { Ok(()) };
     let written = is_new.and_then(|_| permissions::write(&unfinished, text.as_bytes()));

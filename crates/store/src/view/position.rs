@@ -1,8 +1,9 @@
 //! The position of the view, kept in the data directory: the last change whose link is written there.
 //!
-//! A file of metadata lies beside its links. A database in PostgreSQL does not: a copy of the directory, or a snapshot
-//! of its volume, has older links than the database. Adopting them would take back acknowledged changes. Each round
-//! records its position before the database acknowledges it, so a directory with an older position is behind.
+//! A file of metadata lies beside its links. A database in PostgreSQL does not: a copy of the directory, or a
+//! snapshot of its volume, has older links than the database. Adopting them would take back acknowledged
+//! changes. Each round records its position before the database acknowledges it, so a directory with an older
+//! position is behind.
 
 use std::fs;
 use std::io;
@@ -83,8 +84,8 @@ impl Position {
 }
 
 impl Recorded {
-    /// Whether the links are older than the database, whose view has acknowledged `acknowledged` and whose newest
-    /// change is `newest`.
+    /// Whether the links are older than the database, whose view has acknowledged `acknowledged` and whose
+    /// newest change is `newest`.
     fn is_behind(self, acknowledged: i64, newest: i64, directory: u64) -> bool {
         match self.state {
             State::Rewriting => true,
@@ -120,8 +121,8 @@ impl Recorded {
 }
 
 impl Directory {
-    /// Whether the links of `repositories/` are older than a database in PostgreSQL, which another directory or this
-    /// one has continued. A directory without content is behind a database with changes.
+    /// Whether the links of `repositories/` are older than a database in PostgreSQL, which another directory
+    /// or this one has continued. A directory without content is behind a database with changes.
     ///
     /// # Errors
     /// [`StoreError`] of the metadata or the file system.

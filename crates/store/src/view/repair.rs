@@ -1,8 +1,8 @@
 //! Repair: writes the links that the view lacks.
 //!
-//! Only links that another program removed need a repair. The outbox covers the registry's own changes, and adoption
-//! covers added and changed links (see [`adopt`](crate::adopt)). A repair removes nothing: an unknown link may be the
-//! only trace of an image.
+//! Only links that another program removed need a repair. The outbox covers the registry's own changes, and
+//! adoption covers added and changed links (see [`adopt`](crate::adopt)). A repair removes nothing: an
+//! unknown link may be the only trace of an image.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -33,7 +33,8 @@ pub struct RepairReport {
 
 impl View {
     /// Writes all links anew, because they are older than the metadata. The old links are moved aside, into
-    /// `repositories.replaced` or the first free name with a number. [`record_position`](Self::record_position) ends it.
+    /// `repositories.replaced` or the first free name with a number.
+    /// [`record_position`](Self::record_position) ends it.
     ///
     /// # Errors
     /// Those of [`repair`](Self::repair); [`StoreError::Directory`] if the links cannot be moved aside.
@@ -50,8 +51,8 @@ impl View {
         self.repair(|_| ()).await
     }
 
-    /// Writes all missing links. Adopt the changes of other programs first. `progress` receives the number of finished
-    /// repositories.
+    /// Writes all missing links. Adopt the changes of other programs first. `progress` receives the number of
+    /// finished repositories.
     ///
     /// # Errors
     /// [`StoreError`] of the metadata or the file system.

@@ -1,10 +1,10 @@
 //! Stamps detect changes of other programs below `repositories/` without reading links.
 //!
-//! A stamp holds the change times (ctime) of the directories in which links are created and removed. No program can
-//! set a ctime, so a restored or copied directory looks changed.
+//! A stamp holds the change times (ctime) of the directories in which links are created and removed. No
+//! program can set a ctime, so a restored or copied directory looks changed.
 //!
-//! A stamp does not show a link that was overwritten in place. `registry:2` does that when a tag moves to a known
-//! manifest; a full scan finds such links.
+//! A stamp does not show a link that was overwritten in place. `registry:2` does that when a tag moves to a
+//! known manifest; a full scan finds such links.
 
 use std::fs;
 use std::io;
@@ -45,8 +45,9 @@ impl ViewStamp {
 }
 
 impl TagsDirectory {
-    /// Returns the identity of the tags directory of a repository's directory, if it exists. File systems reuse inode
-    /// numbers at once, so the time of birth belongs to it. It is zero where the file system has none.
+    /// Returns the identity of the tags directory of a repository's directory, if it exists. File systems
+    /// reuse inode numbers at once, so the time of birth belongs to it. It is zero where the file system has
+    /// none.
     pub(crate) fn of(repository: &Path) -> Option<Self> {
         let about = fs::metadata(repository.join(TAGS)).ok().filter(fs::Metadata::is_dir)?;
         let born = about.created().ok().and_then(|born| born.duration_since(SystemTime::UNIX_EPOCH).ok());

@@ -9,8 +9,8 @@ use super::syntax::{self, Directive, SyntaxError};
 /// Files that include each other end here.
 const MAX_DEPTH: usize = 8;
 
-/// Replaces each `include` by the directives of its files, which get its line. One whose files cannot be read stays.
-/// `resolve` makes a path absolute.
+/// Replaces each `include` by the directives of its files, which get its line. One whose files cannot be read
+/// stays. `resolve` makes a path absolute.
 ///
 /// # Errors
 /// A file that is not nginx's.

@@ -1,5 +1,5 @@
-//! Reads the nginx file of a registry: addresses, names, certificate, file of users and limit of bodies, as far as
-//! they are unambiguous.
+//! Reads the nginx file of a registry: addresses, names, certificate, file of users and limit of bodies, as
+//! far as they are unambiguous.
 
 mod includes;
 mod server;

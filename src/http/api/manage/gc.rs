@@ -24,7 +24,8 @@ pub(crate) async fn status(call: Call<'_>) -> Result<Response, Error> {
     Ok(ok(&look(&call, COUNTED).await?))
 }
 
-/// Returns the last collection, the running one, and the space that is kept, of which `most` removals are counted.
+/// Returns the last collection, the running one, and the space that is kept, of which `most` removals are
+/// counted.
 pub(crate) async fn look(call: &Call<'_>, most: usize) -> Result<GarbageStatus, Error> {
     must_be_allowed(call)?;
     Ok(convert::status(call.app.registry.garbage_status(most).await?))

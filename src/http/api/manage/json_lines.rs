@@ -1,4 +1,5 @@
-//! Streams the response of a long request: a JSON object on each line, with progress first and the result last.
+//! Streams the response of a long request: a JSON object on each line, with progress first and the result
+//! last.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,7 @@
 //! The management API of accounts. `registry::access::manage` checks the rights for each operation.
 //!
-//! Bodies need the Content-Type `application/json`, so that a form of another site cannot use the credentials that a
-//! browser stores.
+//! Bodies need the Content-Type `application/json`, so that a form of another site cannot use the credentials
+//! that a browser stores.
 
 pub(crate) mod access;
 pub(crate) mod adopt;
@@ -69,8 +69,8 @@ where
     map_error(call, result.unwrap_or_else(|_| Err(StoreError::Closed.into())))
 }
 
-/// Answers a list with the page that the request asks for. `read` gets the key that the page follows, and the number
-/// of entries to read: one more than the page holds. `filters` are query parameters of every page.
+/// Answers a list with the page that the request asks for. `read` gets the key that the page follows, and the
+/// number of entries to read: one more than the page holds. `filters` are query parameters of every page.
 async fn list_page<P: Page + From<(Vec<P::Entry>, bool)>, K: FromStr, T>(
     call: &Call<'_>,
     path: &str,

@@ -54,7 +54,8 @@ pub(crate) async fn relocate(mut call: Call<'_>) -> Result<Response, Error> {
     }))
 }
 
-/// Returns the reason of a failed move. The place that does not answer may be the new one, which the operator has named.
+/// Returns the reason of a failed move. The place that does not answer may be the new one, which the operator
+/// has named.
 fn reason(error: &registry::Error) -> String {
     match error {
         registry::Error::Unavailable(cause) => cause.to_string(),

@@ -53,7 +53,8 @@ pub(crate) async fn purge(call: Call<'_>, name: &UpstreamName) -> Result<Respons
     Ok(ok(&empty(&call, name, pattern).await?))
 }
 
-/// Removes what is cached of an upstream, in a task of its own: a client that disconnects does not stop it half-way.
+/// Removes what is cached of an upstream, in a task of its own: a client that disconnects does not stop it
+/// half-way.
 pub(crate) async fn empty(
     call: &Call<'_>,
     name: &UpstreamName,

@@ -170,8 +170,8 @@ fn bad(parameter: &'static str, expected: &'static str) -> Error {
     Error::BadParameter { parameter, expected }
 }
 
-/// Refuses URLs that a webhook of an owner must not have. Returns the URL as it was understood, so that a list shows the
-/// host that gets the requests.
+/// Refuses URLs that a webhook of an owner must not have. Returns the URL as it was understood, so that a
+/// list shows the host that gets the requests.
 fn receiver_url(url: &str) -> Result<String, Error> {
     let expected =
         "an http:// or https:// URL of a host in the public internet, with at most 2,048 characters";

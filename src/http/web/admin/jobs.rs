@@ -1,5 +1,5 @@
-//! `/-/admin/jobs`: garbage collection with a preview, the space that waits for it, what keeps some content, and the
-//! background jobs with their progress.
+//! `/-/admin/jobs`: garbage collection with a preview, the space that waits for it, what keeps some content,
+//! and the background jobs with their progress.
 
 use api::{Explanation, GarbagePreview, GarbageStatus, Job};
 use askama::Template;

@@ -1,5 +1,5 @@
-//! `/-/organisations` and `/-/organisations/<name>`: organisations with their members, teams and robots. Owners manage
-//! their own.
+//! `/-/organisations` and `/-/organisations/<name>`: organisations with their members, teams and robots.
+//! Owners manage their own.
 
 use accounts::{AccountName, Role, TeamName};
 use askama::Template;

@@ -1,5 +1,5 @@
-//! `/-/admin/rules`: immutable and protected tags with a preview, quotas with their use, and the retention rules with
-//! their deletions before they happen.
+//! `/-/admin/rules`: immutable and protected tags with a preview, quotas with their use, and the retention
+//! rules with their deletions before they happen.
 
 use accounts::Visible;
 use api::RetentionRule;

@@ -1,8 +1,9 @@
 //! The access matrix: every route, for every caller, on a public, a private and an absent repository.
 //!
-//! Two tables hold the expectations, and neither knows how the server authorizes a request. [`may`](callers::may) says
-//! which right a caller has on a repository, and [`ROWS`](repositories::ROWS) says which right a route requires. A test
-//! compares the rows with the server's own list of routes (`wharfinger::http::routes`), so that no route is missing.
+//! Two tables hold the expectations, and neither knows how the server authorizes a request.
+//! [`may`](callers::may) says which right a caller has on a repository, and [`ROWS`](repositories::ROWS) says
+//! which right a route requires. A test compares the rows with the server's own list of routes
+//! (`wharfinger::http::routes`), so that no route is missing.
 
 mod accounts;
 mod callers;

@@ -17,7 +17,8 @@ use super::claims::{Access, Binding, Claims};
 /// The tolerance for clocks that run slow, in seconds: `nbf` is this much before `iat`.
 const CLOCK_SKEW: u64 = 10;
 
-/// The maximum length of a token in bytes. Tokens of [`MAX_SCOPES`](crate::access::MAX_SCOPES) scopes are far smaller.
+/// The maximum length of a token in bytes. Tokens of [`MAX_SCOPES`](crate::access::MAX_SCOPES) scopes are far
+/// smaller.
 pub(super) const MAX_BYTES: usize = 32 * 1024;
 
 /// The reason why a bearer token is refused.

@@ -1,8 +1,9 @@
 //! htpasswd files: users and password hashes, as the `htpasswd` tool writes them.
 //!
-//! A line is `name:hash`; a second `:` begins a comment, as in nginx. An unusable line (another scheme, an invalid
-//! name) is logged and its user cannot sign in; all other lines apply. If a name occurs twice, the first line applies,
-//! as in nginx. bcrypt (`-B`) is recommended; `$apr1$` (`-m`) and `{SHA}` (`-s`) work with a warning.
+//! A line is `name:hash`; a second `:` begins a comment, as in nginx. An unusable line (another scheme, an
+//! invalid name) is logged and its user cannot sign in; all other lines apply. If a name occurs twice, the
+//! first line applies, as in nginx. bcrypt (`-B`) is recommended; `$apr1$` (`-m`) and `{SHA}` (`-s`) work
+//! with a warning.
 //!
 //! The file is polled for changes. An unreadable file is an error at the start; later the last users stay.
 

@@ -5,8 +5,8 @@ use crate::Error;
 use crate::collection::Erasure;
 
 impl Manage {
-    /// Checks that the requester may collect garbage: an administrator, or everyone in a registry without accounts,
-    /// where everyone may delete.
+    /// Checks that the requester may collect garbage: an administrator, or everyone in a registry without
+    /// accounts, where everyone may delete.
     ///
     /// # Errors
     /// [`ManageError::SignIn`], [`ManageError::Denied`].

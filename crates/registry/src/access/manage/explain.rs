@@ -41,8 +41,8 @@ pub enum Reason {
 }
 
 impl Manage {
-    /// Explains the rights of an account, or of an anonymous client. Administrators ask about all accounts, others
-    /// about themselves and about repositories that they may administer.
+    /// Explains the rights of an account, or of an anonymous client. Administrators ask about all accounts,
+    /// others about themselves and about repositories that they may administer.
     pub async fn explain(
         &self,
         account: Option<&AccountName>,

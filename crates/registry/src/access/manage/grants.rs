@@ -6,8 +6,8 @@ use store::metadata::{GrantFilter, GrantRecord, Limit, SetGrant};
 
 use super::{Manage, ManageError, must_be_matchable, not_found};
 
-/// The maximum number of grants on repositories of an owner. Each visible list evaluates all of them. Administrators may
-/// make more.
+/// The maximum number of grants on repositories of an owner. Each visible list evaluates all of them.
+/// Administrators may make more.
 const MAX_GRANTS: usize = 1_000;
 
 /// The filter of a list of grants.
@@ -81,8 +81,8 @@ impl Manage {
         self.end("grant.set", pattern, Some(format!("{subject}: {rights}")), set).await
     }
 
-    /// Checks that the requester may learn whether a subject exists. The robots and teams of others look absent, so that a
-    /// grant does not serve to guess their names.
+    /// Checks that the requester may learn whether a subject exists. The robots and teams of others look
+    /// absent, so that a grant does not serve to guess their names.
     async fn must_know(&self, subject: &Subject) -> Result<(), ManageError> {
         let owner = match subject {
             Subject::Team(organisation, _) => organisation.clone(),

@@ -1,11 +1,12 @@
 //! Management of accounts, memberships, tokens and grants, with its authorization.
 //!
-//! Administrators and the operator may do everything, users manage their own account, and owners of an organisation
-//! manage the organisation. A sign-in with less than the account's full rights (a narrowed token, a bearer token) manages
-//! nothing, and an expiring token gives no access that would outlive it. An object that the requester may not see answers as not found.
+//! Administrators and the operator may do everything, users manage their own account, and owners of an
+//! organisation manage the organisation. A sign-in with less than the account's full rights (a narrowed
+//! token, a bearer token) manages nothing, and an expiring token gives no access that would outlive it. An
+//! object that the requester may not see answers as not found.
 //!
-//! Each change, and each refused one, is recorded in the audit log before it is answered. The same step invalidates
-//! cached permissions.
+//! Each change, and each refused one, is recorded in the audit log before it is answered. The same step
+//! invalidates cached permissions.
 
 mod adopt;
 mod audit;
@@ -42,8 +43,8 @@ const MAX_TEXT: usize = 500;
 /// The maximum number of robots of an owner, and of personal tokens of a user.
 const MAX_CREDENTIALS: usize = 1_000;
 
-/// The reason for a refusal. The text is for the requester, except for [`ManageError::Registry`], which may be for the
-/// operator alone.
+/// The reason for a refusal. The text is for the requester, except for [`ManageError::Registry`], which may
+/// be for the operator alone.
 #[derive(Debug, thiserror::Error)]
 pub enum ManageError {
     /// The request needs a sign-in.
@@ -218,8 +219,8 @@ pub struct Requester {
 
 /// Management on behalf of a requester.
 ///
-/// Callers must run a change on a task of its own. Cancelled between its commit and the invalidation, it would leave
-/// stale permissions in the cache.
+/// Callers must run a change on a task of its own. Cancelled between its commit and the invalidation, it
+/// would leave stale permissions in the cache.
 #[derive(Clone)]
 pub struct Manage {
     accounts: Accounts,
@@ -287,8 +288,8 @@ impl Manage {
         if self.is_administrator() { Ok(()) } else { self.own_account().map(drop) }
     }
 
-    /// Checks that the requester may give access, or set up what acts later. An expiring token must not, because the
-    /// result would outlive it.
+    /// Checks that the requester may give access, or set up what acts later. An expiring token must not,
+    /// because the result would outlive it.
     ///
     /// # Errors
     /// [`ManageError::Denied`].

@@ -9,7 +9,8 @@ use store::metadata::{
 use super::{Manage, ManageError, must_be_short, not_found};
 
 impl Manage {
-    /// Returns organisations by name, beginning after `after`. Non-administrators see those of their memberships.
+    /// Returns organisations by name, beginning after `after`. Non-administrators see those of their
+    /// memberships.
     pub async fn organisations(
         &self,
         after: Option<&AccountName>,

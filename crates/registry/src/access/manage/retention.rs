@@ -6,8 +6,8 @@ use super::{Manage, ManageError, not_found};
 use crate::Registry;
 
 impl Manage {
-    /// Checks that the requester manages the repositories of `owner`: as an administrator, as this user, or as an owner of
-    /// this organisation.
+    /// Checks that the requester manages the repositories of `owner`: as an administrator, as this user, or
+    /// as an owner of this organisation.
     ///
     /// # Errors
     /// [`ManageError::SignIn`], [`ManageError::NotFound`], [`ManageError::Denied`].

@@ -9,8 +9,8 @@ use super::{MAX_CREDENTIALS, Manage, ManageError, must_be_short, not_found};
 const A_ROBOT: &str = "a robot: write OWNER+NAME, such as acme+ci";
 
 impl Manage {
-    /// Returns robots by name, beginning after `after`: of `owner`, or all. Without `owner`, non-administrators see
-    /// their own.
+    /// Returns robots by name, beginning after `after`: of `owner`, or all. Without `owner`,
+    /// non-administrators see their own.
     pub async fn robots(
         &self,
         owner: Option<&AccountName>,

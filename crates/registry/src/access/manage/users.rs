@@ -139,8 +139,8 @@ impl Manage {
         Ok(self.accounts.hash_password(password).await?)
     }
 
-    /// Changes a user. Users may change their own description, and their own password after a sign-in with the old one.
-    /// All other changes need an administrator.
+    /// Changes a user. Users may change their own description, and their own password after a sign-in with
+    /// the old one. All other changes need an administrator.
     pub async fn change_user(
         &self,
         name: &AccountName,

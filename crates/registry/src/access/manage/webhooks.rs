@@ -92,8 +92,8 @@ impl Manage {
         self.end("webhook.remove", &id.to_string(), None, removed).await
     }
 
-    /// Checks that the requester may see a webhook: one of the configuration as an administrator, another one by the
-    /// right to administer all its repositories.
+    /// Checks that the requester may see a webhook: one of the configuration as an administrator, another one
+    /// by the right to administer all its repositories.
     ///
     /// # Errors
     /// [`ManageError::NotFound`], [`ManageError::SignIn`].

@@ -1,7 +1,7 @@
 //! Passwords: rules for new ones, hashing, and comparison with a stored hash.
 //!
-//! New hashes are argon2id with 19 MiB, two passes and one lane (OWASP, "Password Storage Cheat Sheet"). Hashes of an
-//! htpasswd file keep their scheme.
+//! New hashes are argon2id with 19 MiB, two passes and one lane (OWASP, "Password Storage Cheat Sheet").
+//! Hashes of an htpasswd file keep their scheme.
 
 mod hasher;
 mod stored;
@@ -48,8 +48,8 @@ impl Password {
         Self(text.into())
     }
 
-    /// Validates a new password for the account of this name. There are no rules about kinds of characters: they make
-    /// passwords worse (NIST SP 800-63B, section 3.1.1.2).
+    /// Validates a new password for the account of this name. There are no rules about kinds of characters:
+    /// they make passwords worse (NIST SP 800-63B, section 3.1.1.2).
     ///
     /// # Errors
     /// The rule that it breaks.

@@ -25,7 +25,8 @@ const BCRYPT_BYTES: usize = 72;
 /// The maximum of htpasswd. A higher cost takes seconds for each sign-in.
 const BCRYPT_MAX_COST: u32 = 17;
 
-/// A password hash as it is stored: a PHC string, or a hash of an htpasswd file. Its `Debug` output is redacted.
+/// A password hash as it is stored: a PHC string, or a hash of an htpasswd file. Its `Debug` output is
+/// redacted.
 #[derive(Clone, PartialEq, Eq)]
 pub(in crate::access) struct StoredPassword(Arc<str>);
 

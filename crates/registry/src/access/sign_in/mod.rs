@@ -1,9 +1,9 @@
 //! Sign-in: from an `Authorization` header to an [`Identity`].
 //!
-//! All wrong credentials get the same answer: an unknown name, a wrong password, a disabled account. An unknown name
-//! costs one hash as well, of the slowest scheme in the htpasswd file, or argon2id without a file. With passwords both
-//! in the metadata and in a file, the response time tells the two apart; unknown names then look like those of the
-//! file.
+//! All wrong credentials get the same answer: an unknown name, a wrong password, a disabled account. An
+//! unknown name costs one hash as well, of the slowest scheme in the htpasswd file, or argon2id without a
+//! file. With passwords both in the metadata and in a file, the response time tells the two apart; unknown
+//! names then look like those of the file.
 
 mod error;
 mod forward;
@@ -36,8 +36,8 @@ impl Accounts {
         cache.current(cache.key(authorization, from), self.generation(), Instant::now())
     }
 
-    /// Authenticates an `Authorization` header from this address. Without accounts, credentials are ignored, because
-    /// clients send stored ones.
+    /// Authenticates an `Authorization` header from this address. Without accounts, credentials are ignored,
+    /// because clients send stored ones.
     ///
     /// # Errors
     /// The reason for the refusal. Where accounts are in force, wrong credentials never yield

@@ -86,8 +86,8 @@ impl Accounts {
         }
     }
 
-    /// Whether this is the password of a user. Counts as a sign-in attempt. For changes that ask for the password
-    /// again.
+    /// Whether this is the password of a user. Counts as a sign-in attempt. For changes that ask for the
+    /// password again.
     ///
     /// # Errors
     /// [`SignInError::TooMany`], or those of the store.
@@ -104,8 +104,8 @@ impl Accounts {
         }
     }
 
-    /// Whether this registry or its htpasswd file has the account's password. Forward auth must then not accept the
-    /// name alone.
+    /// Whether this registry or its htpasswd file has the account's password. Forward auth must then not
+    /// accept the name alone.
     ///
     /// # Errors
     /// Only those of the store.

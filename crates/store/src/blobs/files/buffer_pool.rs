@@ -1,7 +1,7 @@
 //! Buffer pool of an upload: two buffers that are reused, one fills while the other is written.
 //!
-//! Received bytes are copied into a buffer while the processor has them in its cache, which costs little. That frees
-//! the receive buffer at once, so the next bytes are received into the same memory.
+//! Received bytes are copied into a buffer while the processor has them in its cache, which costs little.
+//! That frees the receive buffer at once, so the next bytes are received into the same memory.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,9 +1,9 @@
 //! Small content that the journal holds and that has no file yet.
 //!
-//! Creating a file and its directory costs more than all other steps of a small push, and no client waits for it: the
-//! metadata's journal keeps acknowledged content. So small content stays in memory, where readers find it, until a
-//! flush creates all files at once. Beyond a bound the writer creates the file at once and waits for it, which is the
-//! backpressure that keeps pushes from outrunning the disk.
+//! Creating a file and its directory costs more than all other steps of a small push, and no client waits for
+//! it: the metadata's journal keeps acknowledged content. So small content stays in memory, where readers
+//! find it, until a flush creates all files at once. Beyond a bound the writer creates the file at once and
+//! waits for it, which is the backpressure that keeps pushes from outrunning the disk.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,23 +1,25 @@
 //! Publishes a file as a blob, durably, and deletes blobs.
 //!
-//! POSIX guarantees that a file's content and a directory's entries are on the disk only after an `fsync` of that very
-//! file or directory. So a large blob takes these steps before it is acknowledged:
+//! POSIX guarantees that a file's content and a directory's entries are on the disk only after an `fsync` of
+//! that very file or directory. So a large blob takes these steps before it is acknowledged:
 //!
 //! 1. Sync the file beside the blobs, so that the name never appears with partial content.
 //! 2. Create the directories `<alg>/<xx>/<hex>/` and rename the file into them.
-//! 3. Sync `<hex>` (new entry `data`) and `<xx>` (perhaps new entry `<hex>`) at the same time, so that the file system
-//!    can use one write to its journal. `<alg>` and the directory above get a new entry only for the first blob of
-//!    each `<xx>`, but an existing entry may never have been synced. So each process syncs them once for each `<xx>`.
+//! 3. Sync `<hex>` (new entry `data`) and `<xx>` (perhaps new entry `<hex>`) at the same time, so that the
+//!    file system can use one write to its journal. `<alg>` and the directory above get a new entry only for
+//!    the first blob of each `<xx>`, but an existing entry may never have been synced. So each process syncs
+//!    them once for each `<xx>`.
 //!
-//! Publishing replaces an existing large blob, because its bytes may be damaged without a sign of it: comparing them
-//! would cost a read of the whole file.
+//! Publishing replaces an existing large blob, because its bytes may be damaged without a sign of it:
+//! comparing them would cost a read of the whole file.
 //!
-//! A small blob would need three syncs for a few KiB. So it is only named, later (see `journaled`), and the caller
-//! journals its content until [`flush`](Layout::flush) has synced everything at once
-//! ([`Stored::journaled`](crate::blobs::Stored::journaled)). After a power failure its file may have the right size and
-//! wrong content. So a small blob exists only if its bytes match, not merely its size.
+//! A small blob would need three syncs for a few KiB. So it is only named, later (see `journaled`), and the
+//! caller journals its content until [`flush`](Layout::flush) has synced everything at once
+//! ([`Stored::journaled`](crate::blobs::Stored::journaled)). After a power failure its file may have the
+//! right size and wrong content. So a small blob exists only if its bytes match, not merely its size.
 //!
-//! The metadata keeps deletion and storing of one blob apart. Here one of the two wins, and nothing partial is left.
+//! The metadata keeps deletion and storing of one blob apart. Here one of the two wins, and nothing partial
+//! is left.
 
 use std::fs::{self, File};
 use std::io;
@@ -36,8 +38,8 @@ pub(super) struct Layout {
     root: PathBuf,
     /// For each `<alg>/<xx>`: whether this process has synced its entry and those above it.
     synced: Box<[AtomicBool]>,
-    /// The directory, open since the first [`flush`](Self::flush): `syncfs` reports a write error only to descriptors
-    /// that were open when it happened, and to the first caller after it.
+    /// The directory, open since the first [`flush`](Self::flush): `syncfs` reports a write error only to
+    /// descriptors that were open when it happened, and to the first caller after it.
     flush_root: OnceLock<File>,
 }
 
@@ -164,8 +166,8 @@ impl Layout {
         rustix::fs::syncfs(root).map_err(|error| failed(error.into()))
     }
 
-    /// Deletes a blob and its directory. Not synced: a blob that comes back after a crash is unreferenced, and the
-    /// next garbage collection finds it.
+    /// Deletes a blob and its directory. Not synced: a blob that comes back after a crash is unreferenced,
+    /// and the next garbage collection finds it.
     pub(super) fn delete(&self, digest: &Digest) -> Result<bool, StoreError> {
         let path = self.path(digest);
         match fs::remove_file(&path) {

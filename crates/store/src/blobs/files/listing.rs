@@ -18,7 +18,8 @@ use crate::StoreError;
 
 type Item = Result<(Digest, u64), StoreError>;
 
-/// The stream. A thread for blocking work walks ahead as far as the channel holds, and ends when the stream is dropped.
+/// The stream. A thread for blocking work walks ahead as far as the channel holds, and ends when the stream
+/// is dropped.
 pub(super) struct Listing {
     items: mpsc::Receiver<Item>,
     started: Option<(mpsc::Sender<Item>, PathBuf, Arc<Journaled>)>,

@@ -1,19 +1,21 @@
 //! Reads a blob: small ones into memory, large ones piece by piece or as a mapped file.
 //!
-//! By default each piece of a large blob is copied out of the page cache with `pread`. On a plain HTTP/1.1 connection
-//! only the kernel reads the bytes, so windows of a mapping go to the socket without a copy in this process. 4 clients
-//! took 0.087 CPU seconds a GB (`wharfinger-bench --only blob-4`). zot and distribution copy, and took 0.30 to 0.32.
+//! By default each piece of a large blob is copied out of the page cache with `pread`. On a plain HTTP/1.1
+//! connection only the kernel reads the bytes, so windows of a mapping go to the socket without a copy in
+//! this process. 4 clients took 0.087 CPU seconds a GB (`wharfinger-bench --only blob-4`). zot and
+//! distribution copy, and took 0.30 to 0.32.
 //!
 //! A mapping has two dangers:
 //!
-//! - A page that is not in memory blocks the thread that touches it, and that thread may serve hundreds of connections.
-//!   So a window is returned once its pages are in memory. A thread for blocking work loads missing ones. A page that
-//!   is evicted in between costs one wait.
-//! - A page beyond the end of its file kills the process that touches it (SIGBUS). This process never shrinks a blob
-//!   file: it renames complete files, and later unlinks or replaces them. But an operator, another program or a damaged
-//!   disk may cut a file short. So no code of this process touches a mapping: the kernel does, answers `EFAULT`, and
-//!   the connection ends. The rest of the last page then reads as zeros, hence the last bytes of a range always come
-//!   from `pread`, which reports the end of the file. A client never gets the full length of a truncated blob.
+//! - A page that is not in memory blocks the thread that touches it, and that thread may serve hundreds of
+//!   connections. So a window is returned once its pages are in memory. A thread for blocking work loads
+//!   missing ones. A page that is evicted in between costs one wait.
+//! - A page beyond the end of its file kills the process that touches it (SIGBUS). This process never shrinks
+//!   a blob file: it renames complete files, and later unlinks or replaces them. But an operator, another
+//!   program or a damaged disk may cut a file short. So no code of this process touches a mapping: the kernel
+//!   does, answers `EFAULT`, and the connection ends. The rest of the last page then reads as zeros, hence
+//!   the last bytes of a range always come from `pread`, which reports the end of the file. A client never
+//!   gets the full length of a truncated blob.
 
 use std::fs::{File, Metadata};
 use std::future::Future;
@@ -92,9 +94,9 @@ impl OpenFile {
         Self::of(file, path, digest, deletions, |file, content| file.read_to_end(content).map(drop))
     }
 
-    /// Opens a blob without blocking, if the kernel has its name and, for a small blob, its content in memory.
-    /// Handing such little work to another thread costs several times as much. `None` says nothing: call
-    /// [`open`](Self::open).
+    /// Opens a blob without blocking, if the kernel has its name and, for a small blob, its content in
+    /// memory. Handing such little work to another thread costs several times as much. `None` says nothing:
+    /// call [`open`](Self::open).
     pub(super) fn open_from_memory(path: &Path, digest: &Digest, mappings: &Arc<Mappings>) -> Option<Self> {
         let deletions = mappings.deletions();
         let file = open_cached(path)?;
@@ -184,7 +186,8 @@ pub(super) fn size_from_memory(path: &Path) -> Option<u64> {
     metadata.is_file().then_some(metadata.len())
 }
 
-/// Opens a file for reading, if the kernel has its name in memory (Linux 5.12). Does not wait for the writer of a FIFO.
+/// Opens a file for reading, if the kernel has its name in memory (Linux 5.12). Does not wait for the writer
+/// of a FIFO.
 fn open_cached(path: &Path) -> Option<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), ResolveFlags::CACHED)
@@ -345,8 +348,8 @@ fn pages(part: &[u8]) -> (*mut libc::c_void, usize) {
 fn in_memory(part: &[u8]) -> bool {
     let (begin, length) = pages(part);
     let mut resident = [0_u8; WINDOW / 4096 + 1];
-    // SAFETY: the pages belong to a mapping that outlives the call, since `part` is borrowed from it. `resident` has
-    // a byte for each page: a window has at most WINDOW bytes, and a page has at least 4096.
+    // SAFETY: the pages belong to a mapping that outlives the call, since `part` is borrowed from it.
+    // `resident` has a byte for each page: a window has at most WINDOW bytes, and a page has at least 4096.
     let failed = unsafe { libc::mincore(begin, length, resident.as_mut_ptr()) };
     let count = length.div_ceil(rustix::param::page_size());
     failed != 0 || resident[..count].iter().all(|page| page & 1 == 1)
@@ -356,8 +359,8 @@ fn in_memory(part: &[u8]) -> bool {
 fn load(part: &[u8]) -> io::Result<()> {
     let (begin, length) = pages(part);
     loop {
-        // SAFETY: the pages belong to a mapping that outlives the call, since `part` is borrowed from it. This advice
-        // changes no content.
+        // SAFETY: the pages belong to a mapping that outlives the call, since `part` is borrowed from it.
+        // This advice changes no content.
         if unsafe { libc::madvise(begin, length, libc::MADV_POPULATE_READ) } == 0 {
             return Ok(());
         }

@@ -1,11 +1,13 @@
 //! LRU cache of the mappings of large blobs, for the next reader of the same blob.
 //!
-//! Filling a mapping costs more than making it: the kernel enters each page when it is first touched, and removes it at
-//! the end. That is a fifth of the cost of a download. Most layers are read by many clients in a row.
+//! Filling a mapping costs more than making it: the kernel enters each page when it is first touched, and
+//! removes it at the end. That is a fifth of the cost of a download. Most layers are read by many clients in
+//! a row.
 //!
 //! - Only a mapping that was read to its end is cached; a broken download leaves nothing behind.
-//! - A mapping serves the same file only, whatever its name: it keeps the inode from being reused, so equal numbers mean
-//!   the same file. It also keeps the disk space of a deleted file, so a deletion invalidates it.
+//! - A mapping serves the same file only, whatever its name: it keeps the inode from being reused, so equal
+//!   numbers mean the same file. It also keeps the disk space of a deleted file, so a deletion invalidates
+//!   it.
 //! - The pages belong to the page cache, and the kernel evicts them when it needs memory.
 
 use std::collections::VecDeque;
@@ -73,8 +75,8 @@ impl Mappings {
             .map(|mapping| mapping.content.clone());
         let content = match cached {
             Some(content) => content,
-            // SAFETY: this process neither writes to a blob's file nor shortens it. It never touches the mapping,
-            // which another program may cut short (see `mapped_reader`).
+            // SAFETY: this process neither writes to a blob's file nor shortens it. It never touches the
+            // mapping, which another program may cut short (see `mapped_reader`).
             None => Bytes::from_owner(unsafe { memmap2::Mmap::map(file) }?),
         };
         Ok(Mapping { digest: *digest, file: number, content, deletions })

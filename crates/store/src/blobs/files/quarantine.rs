@@ -1,4 +1,5 @@
-//! Quarantine: damaged content that a repair moved out of the way. Nothing here is ever deleted by the server.
+//! Quarantine: damaged content that a repair moved out of the way. Nothing here is ever deleted by the
+//! server.
 //!
 //! A file is named by the digest that it should have and by the first characters of the digest that it has:
 //! `sha256-<expected>.<actual>`. So a blob that lay under the name of another one is found again.

@@ -1,7 +1,8 @@
-//! Spool of an upload: gathers received bytes, and hashes and writes full buffers to the file on another thread.
+//! Spool of an upload: gathers received bytes, and hashes and writes full buffers to the file on another
+//! thread.
 //!
-//! Receiving overlaps with writing: while one buffer is written, the next one fills. A thread is used only while there is
-//! something to write. The writers of files and of buckets both receive into a spool.
+//! Receiving overlaps with writing: while one buffer is written, the next one fills. A thread is used only
+//! while there is something to write. The writers of files and of buckets both receive into a spool.
 
 use std::sync::Arc;
 
@@ -50,7 +51,8 @@ impl Spool {
         self.buffer.is_empty()
     }
 
-    /// Waits for the write in progress. Until [`write`](Self::write) or [`idle`](Self::idle), the spool counts as failed.
+    /// Waits for the write in progress. Until [`write`](Self::write) or [`idle`](Self::idle), the spool
+    /// counts as failed.
     pub(in crate::blobs) async fn written(&mut self) -> Result<Written, StoreError> {
         match std::mem::replace(&mut self.progress, Progress::Failed) {
             Progress::Idle(written) => Ok(*written),

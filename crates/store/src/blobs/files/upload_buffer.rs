@@ -1,9 +1,11 @@
 //! Write buffer of an upload: gathers received bytes until they are worth handing to another thread.
 //!
-//! A short upload is kept as it came, without a copy. A longer one is copied into the [`Buffer`] of a buffer pool.
+//! A short upload is kept as it came, without a copy. A longer one is copied into the [`Buffer`] of a buffer
+//! pool.
 //!
-//! The first uploads gather larger pieces, because each piece that another thread takes costs switches. A push of 1 GB
-//! takes 1.72 s of CPU rather than 2.23, and 1.35 s rather than 1.99 (`wharfinger-bench --runs 2 --only push`).
+//! The first uploads gather larger pieces, because each piece that another thread takes costs switches. A
+//! push of 1 GB takes 1.72 s of CPU rather than 2.23, and 1.35 s rather than 1.99 (`wharfinger-bench --runs 2
+//! --only push`).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,12 +1,12 @@
 //! Uploads as files: one file for each upload until a rename makes it a blob.
 //!
-//! A writer writes at the offset of its upload, and so overwrites the bytes of a broken attempt. After a broken
-//! connection a client comes back with a new request while the server may still process the old one. Two writers must
-//! not write at a time, and an overtaken one must not write at all. So each upload has a lock that every step
-//! takes, and opening an upload invalidates its earlier writers.
+//! A writer writes at the offset of its upload, and so overwrites the bytes of a broken attempt. After a
+//! broken connection a client comes back with a new request while the server may still process the old one.
+//! Two writers must not write at a time, and an overtaken one must not write at all. So each upload has a
+//! lock that every step takes, and opening an upload invalidates its earlier writers.
 //!
-//! Content is synced only at the end of an upload. It outlives the process but not a power failure; the metadata
-//! drops the uploads that were saved before the machine started.
+//! Content is synced only at the end of an upload. It outlives the process but not a power failure; the
+//! metadata drops the uploads that were saved before the machine started.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
@@ -59,8 +59,8 @@ pub(in crate::blobs) struct OpenUpload {
     open: OpenUploads,
     large: OnceLock<Arc<()>>,
     stays: bool,
-    /// Held for reading by each transfer of saved bytes to an object store. A new writer waits for those of the
-    /// writers before it.
+    /// Held for reading by each transfer of saved bytes to an object store. A new writer waits for those of
+    /// the writers before it.
     transfers: Arc<tokio::sync::RwLock<()>>,
 }
 
@@ -177,8 +177,8 @@ impl Uploads {
             .inspect_err(|_| layout.remove_empty(digest))
     }
 
-    /// Publishes small content as a blob and replaces an existing file: the page cache may hold a page as clean that
-    /// never reached the disk. On a full disk an intact file stays.
+    /// Publishes small content as a blob and replaces an existing file: the page cache may hold a page as
+    /// clean that never reached the disk. On a full disk an intact file stays.
     pub(super) fn put_anew(
         &self,
         layout: &Layout,
@@ -265,8 +265,9 @@ impl OpenUpload {
         Ok(written)
     }
 
-    /// Publishes the file of a complete upload as a blob. It replaces an existing file, whose bytes may be damaged
-    /// without a sign of it. Small content is journaled; for large content the caller syncs the name. Blocks.
+    /// Publishes the file of a complete upload as a blob. It replaces an existing file, whose bytes may be
+    /// damaged without a sign of it. Small content is journaled; for large content the caller syncs the name.
+    /// Blocks.
     pub(super) fn commit(
         &self,
         written: Written,
@@ -396,8 +397,8 @@ impl Drop for OpenUpload {
     }
 }
 
-/// Creates a file in the uploads directory, and the directory if it was removed. Its entries need no sync: an upload
-/// becomes durable as a blob.
+/// Creates a file in the uploads directory, and the directory if it was removed. Its entries need no sync: an
+/// upload becomes durable as a blob.
 fn in_directory(directory: &Path, make: impl Fn() -> io::Result<File>) -> Result<File, StoreError> {
     match make() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -1,8 +1,9 @@
 //! Client of an object store: the requests of the blob store to a bucket.
 //!
-//! Requests are retried with backoff, also after SlowDown. Reads of content give up early, because a client waits for
-//! each of them. Writes outlast an overload of a minute, and so do questions for an object, with which pushes begin and
-//! end. No request needs a conditional PUT, a checksum header or a bulk delete, which some servers refuse.
+//! Requests are retried with backoff, also after SlowDown. Reads of content give up early, because a client
+//! waits for each of them. Writes outlast an overload of a minute, and so do questions for an object, with
+//! which pushes begin and end. No request needs a conditional PUT, a checksum header or a bulk delete, which
+//! some servers refuse.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -221,8 +222,8 @@ impl Bucket {
         self.write(key, || self.writes.put_opts(&location, content.clone(), PutOptions::default())).await
     }
 
-    /// Writes an object, and repeats a write that conflicts with a deletion: a server that keeps objects as files may
-    /// remove the directory in between.
+    /// Writes an object, and repeats a write that conflicts with a deletion: a server that keeps objects as
+    /// files may remove the directory in between.
     async fn write<T, F: Future<Output = object_store::Result<T>>>(
         &self,
         key: &str,
@@ -268,8 +269,9 @@ impl Bucket {
 
     /// Lists the keys below `prefix`, which ends in a slash, with their sizes.
     ///
-    /// Some servers of S3 end a listing early without saying so. So a listing is over only if nothing follows its last
-    /// key. Others repeat a page, or never end. Keys must ascend, and pages without keys are limited.
+    /// Some servers of S3 end a listing early without saying so. So a listing is over only if nothing follows
+    /// its last key. Others repeat a page, or never end. Keys must ascend, and pages without keys are
+    /// limited.
     pub(super) fn list(&self, prefix: String) -> BoxStream<'_, Result<(String, u64), StoreError>> {
         struct Listing {
             page: std::vec::IntoIter<object_store::ObjectMeta>,
@@ -387,7 +389,8 @@ impl Bucket {
         self.place.provider == Provider::S3
     }
 
-    /// Waits for a copy that Azure makes after its answer. Until its end, the client does not find the object.
+    /// Waits for a copy that Azure makes after its answer. Until its end, the client does not find the
+    /// object.
     async fn finish_copy(&self, to: &str) -> Result<(), StoreError> {
         match self.stat(to).await? {
             Some(_) => Ok(()),
@@ -445,8 +448,8 @@ impl Bucket {
         Ok(answer.etag)
     }
 
-    /// Lists the multipart uploads to keys below `prefix` that nobody has ended. Only S3 names them: Azure drops blocks
-    /// after a week.
+    /// Lists the multipart uploads to keys below `prefix` that nobody has ended. Only S3 names them: Azure
+    /// drops blocks after a week.
     pub(super) async fn unfinished(&self, prefix: &str) -> Result<Vec<Unfinished>, StoreError> {
         if self.place.provider != Provider::S3 {
             return Ok(Vec::new());

@@ -1,7 +1,7 @@
 //! Links of the `repositories/` view in a bucket, where distribution reads them.
 //!
-//! An object beside them names the database whose links are complete there. Without it, the links are compared with the
-//! metadata before they count.
+//! An object beside them names the database whose links are complete there. Without it, the links are
+//! compared with the metadata before they count.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
-//! HTTP client of the bucket. It follows no redirect, and signs a refused request again if the access key was rotated.
+//! HTTP client of the bucket. It follows no redirect, and signs a refused request again if the access key was
+//! rotated.
 //!
-//! A redirect would take content and temporary credentials to a host that the operator has not named. The library signs
-//! a request once, before its retries, so that a new key is used here.
+//! A redirect would take content and temporary credentials to a host that the operator has not named. The
+//! library signs a request once, before its retries, so that a new key is used here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,8 +113,8 @@ impl Client {
     }
 }
 
-/// Makes the answer for an object that Azure still copies an error, so that the library asks again. The answer to the copy
-/// itself stays.
+/// Makes the answer for an object that Azure still copies an error, so that the library asks again. The
+/// answer to the copy itself stays.
 fn hide_unfinished_copy(mut answer: HttpResponse) -> HttpResponse {
     let is_copying = answer.headers().get(COPY_STATUS).is_some_and(|status| status == "pending");
     if is_copying && answer.status() == StatusCode::OK {

@@ -1,9 +1,9 @@
 //! The lease of a bucket prefix: an object that names the server which uses it.
 //!
-//! Two servers with one database, such as a restored copy beside its original, would delete each other's blobs. So a
-//! server renews the lease. A server with another data directory waits for a renewal before it takes the lease over, and
-//! no clocks are compared. A server whose lease was taken stops writing. One that stops releases it, so that the next one
-//! need not wait.
+//! Two servers with one database, such as a restored copy beside its original, would delete each other's
+//! blobs. So a server renews the lease. A server with another data directory waits for a renewal before it
+//! takes the lease over, and no clocks are compared. A server whose lease was taken stops writing. One that
+//! stops releases it, so that the next one need not wait.
 
 use std::fs;
 use std::io;
@@ -176,8 +176,8 @@ impl Lease {
         *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Like [`keep`](Self::keep), unless the lease was confirmed a moment ago. A process that was suspended must not go
-    /// on to delete what its successor stores.
+    /// Like [`keep`](Self::keep), unless the lease was confirmed a moment ago. A process that was suspended
+    /// must not go on to delete what its successor stores.
     pub(super) async fn ensure(&self, renewal: Duration) -> Result<(), StoreError> {
         let confirmed = *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
         match confirmed {

@@ -1,7 +1,8 @@
 //! Links of distribution in a bucket: copied to files once, when a bucket is adopted.
 //!
-//! distribution keeps the links of its repositories beside the blobs. Here they are files of the data directory, from
-//! which the metadata are made. So an adoption copies each link with its time, and goes on as that of a directory does.
+//! distribution keeps the links of its repositories beside the blobs. Here they are files of the data
+//! directory, from which the metadata are made. So an adoption copies each link with its time, and goes on as
+//! that of a directory does.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -24,8 +25,8 @@ const MAX_LINK: u64 = 1024;
 /// The skipped keys that the log names.
 const LOGGED: u64 = 100;
 
-/// Copies the links of distribution in a bucket below `repositories`. Returns their number: 0 for a bucket that belongs
-/// to a database.
+/// Copies the links of distribution in a bucket below `repositories`. Returns their number: 0 for a bucket
+/// that belongs to a database.
 ///
 /// # Errors
 /// [`StoreError::ObjectStore`], [`StoreError::Io`].

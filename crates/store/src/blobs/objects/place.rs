@@ -1,4 +1,5 @@
-//! The place of the blobs: the bucket and its keys, the sizes of parts, and the multipart uploads in progress.
+//! The place of the blobs: the bucket and its keys, the sizes of parts, and the multipart uploads in
+//! progress.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -42,7 +43,8 @@ pub(in crate::blobs) struct ObjectBlobs {
     pub(super) cache: Option<Arc<DiskCache>>,
 }
 
-/// The interval between renewals of the lease where another server waits for it. The lease is looked at each 5 s.
+/// The interval between renewals of the lease where another server waits for it. The lease is looked at each
+/// 5 s.
 const SHARED_RENEWAL: Duration = Duration::from_secs(5);
 
 /// Sizes of parts and the interval of the lease, which tests lower.

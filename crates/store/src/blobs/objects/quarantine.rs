@@ -1,5 +1,5 @@
-//! Quarantine: damaged content that a repair moved to `wharfinger/quarantine/` of the bucket. The server never deletes
-//! it there.
+//! Quarantine: damaged content that a repair moved to `wharfinger/quarantine/` of the bucket. The server
+//! never deletes it there.
 //!
 //! The key has the digest that the content should have, and the first characters of the digest that it has:
 //! `sha256-<expected>.<actual>`. So a blob that lay under the name of another one is found again.

@@ -1,4 +1,5 @@
-//! Snapshots of the metadata in the bucket of the blobs, and the changes after them. One object names the newest snapshot.
+//! Snapshots of the metadata in the bucket of the blobs, and the changes after them. One object names the
+//! newest snapshot.
 
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;

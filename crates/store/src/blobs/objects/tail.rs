@@ -1,8 +1,9 @@
-//! The tail of an upload: saved bytes that are in no part yet, as objects, so that another server goes on with it.
+//! The tail of an upload: saved bytes that are in no part yet, as objects, so that another server goes on
+//! with it.
 //!
-//! All parts but the last have one size, and a chunk ends anywhere. So each saved chunk adds an object with its bytes that
-//! are in no part. It takes in those before it that are less than twice as large. So a tail has at most 25 objects, and a byte
-//! is sent again only if the object grows by half.
+//! All parts but the last have one size, and a chunk ends anywhere. So each saved chunk adds an object with
+//! its bytes that are in no part. It takes in those before it that are less than twice as large. So a tail
+//! has at most 25 objects, and a byte is sent again only if the object grows by half.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -53,8 +54,8 @@ impl Tail {
         Self { pieces, replaced: Vec::new(), has_others: true }
     }
 
-    /// Stores the bytes of `unsent`, the ones that are in no part. The state of the last call is saved. The caller holds the
-    /// lock of the upload.
+    /// Stores the bytes of `unsent`, the ones that are in no part. The state of the last call is saved. The
+    /// caller holds the lock of the upload.
     pub(super) async fn store(
         &mut self,
         blobs: &ObjectBlobs,
@@ -85,7 +86,8 @@ impl Tail {
         Ok(())
     }
 
-    /// Deletes the objects of an upload that has ended. The next start deletes those that stay after an error.
+    /// Deletes the objects of an upload that has ended. The next start deletes those that stay after an
+    /// error.
     pub(super) async fn delete(self, blobs: &ObjectBlobs, id: Uuid) {
         if self.has_others {
             if let Err(error) = blobs.delete_tail(id).await {
@@ -129,7 +131,8 @@ impl ObjectBlobs {
         Ok(())
     }
 
-    /// The name of the data directory since the last boot of the machine: a power failure may have taken unsynced bytes.
+    /// The name of the data directory since the last boot of the machine: a power failure may have taken
+    /// unsynced bytes.
     pub(super) async fn spool_name(&self) -> Result<String, StoreError> {
         let name = self.spool_name.get_or_try_init(|| async {
             Ok::<_, StoreError>(format!("{}/{}", self.lease.directory().await?, boot_id()))
@@ -137,7 +140,8 @@ impl ObjectBlobs {
         name.await.cloned()
     }
 
-    /// Writes the saved bytes from `sent` to `offset` to the file of an upload, which another server has received.
+    /// Writes the saved bytes from `sent` to `offset` to the file of an upload, which another server has
+    /// received.
     pub(super) async fn fetch_tail(
         &self,
         upload: &Arc<OpenUpload>,

@@ -1,10 +1,11 @@
 //! Writes one upload to a bucket: hashes and spools its bytes, and sends them in parts.
 //!
-//! At most two parts of an upload are on their way. The next write waits for the first of them. Sent bytes are removed
-//! from the file of the upload, except those that a saved state still needs.
+//! At most two parts of an upload are on their way. The next write waits for the first of them. Sent bytes
+//! are removed from the file of the upload, except those that a saved state still needs.
 //!
-//! With several servers, the saved bytes that are in no part are stored as well, in the [`Tail`]. A chunk waits for that. The
-//! first request of an upload without a range does not, because it mostly holds all of the blob.
+//! With several servers, the saved bytes that are in no part are stored as well, in the [`Tail`]. A chunk
+//! waits for that. The first request of an upload without a range does not, because it mostly holds all of
+//! the blob.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -52,7 +53,8 @@ impl Saved {
             .map_err(|error| StoreError::Damaged(format!("parts of upload {}: {error}", state.id)))
     }
 
-    /// Whether the saved bytes of an upload of `offset` bytes are in the bucket, or in the file that this process may use.
+    /// Whether the saved bytes of an upload of `offset` bytes are in the bucket, or in the file that this
+    /// process may use.
     pub(super) async fn is_here(&self, blobs: &ObjectBlobs, offset: u64) -> Result<bool, StoreError> {
         let sent = blobs.limits.begin(self.parts.len());
         Ok(!blobs.is_shared || self.is_own(blobs).await? || is_complete(&self.tail, sent, offset))
@@ -141,8 +143,8 @@ impl ObjectWriter {
         }
     }
 
-    /// Locks the upload. The first time, waits for the transfers of earlier writers as well, which could otherwise
-    /// replace a part of this one.
+    /// Locks the upload. The first time, waits for the transfers of earlier writers as well, which could
+    /// otherwise replace a part of this one.
     async fn lock(&mut self) -> Result<UploadLock, StoreError> {
         let lock = self.spool.upload.lock().await?;
         if !self.is_settled {
@@ -200,7 +202,8 @@ impl ObjectWriter {
         Ok(self.spool.saved(written, backend, for_others))
     }
 
-    /// Sends the parts that are complete. The last one waits for `all`, so that commit decides how the upload ends.
+    /// Sends the parts that are complete. The last one waits for `all`, so that commit decides how the upload
+    /// ends.
     async fn send_parts(
         &mut self,
         written: u64,
@@ -309,7 +312,8 @@ impl ObjectWriter {
         self.blobs.multipart().remove(&self.spool.upload.id());
         if key != destination {
             if !is_verified {
-                // The only second pass over content: the client began with one algorithm and ends with another.
+                // The only second pass over content: the client began with one algorithm and ends with
+                // another.
                 let actual = self.blobs.hash(&key, digest.algorithm()).await?.map(|(actual, _)| actual);
                 let checked = actual.ok_or_else(|| self.spool.upload.lost(size, 0));
                 if let Err(error) = checked.and_then(|actual| check_digest(digest, actual)) {

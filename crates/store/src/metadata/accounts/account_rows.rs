@@ -46,8 +46,8 @@ pub(super) struct New<'a> {
     pub(super) description: &'a str,
 }
 
-/// Inserts an account, unless the name is taken, also in other case: people would take one for the other. Purges deleted content below the name, which may be that of an earlier
-/// account.
+/// Inserts an account, unless the name is taken, also in other case: people would take one for the other.
+/// Purges deleted content below the name, which may be that of an earlier account.
 pub(super) fn add(sql: Sql<'_>, new: &New<'_>) -> Result<AddOutcome, StoreError> {
     let taken = sql.first(SAME_NAME, params![new.name.as_str()], |row| row.get::<i64>(0))?;
     if taken.is_some() {

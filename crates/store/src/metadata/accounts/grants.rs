@@ -31,8 +31,8 @@ impl SubjectKey {
 }
 
 impl Metadata {
-    /// Sets the rights of a subject on a pattern, replacing those of an earlier grant. The limit counts the grants in the
-    /// namespace of the pattern.
+    /// Sets the rights of a subject on a pattern, replacing those of an earlier grant. The limit counts the
+    /// grants in the namespace of the pattern.
     ///
     /// # Errors
     /// [`StoreError::LimitReached`] for a new grant.

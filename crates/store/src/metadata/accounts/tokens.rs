@@ -30,8 +30,8 @@ impl Metadata {
         .await
     }
 
-    /// Inserts a token, and deletes the oldest ones of its kind and account beyond `most`. Returns `None` if the account
-    /// does not exist.
+    /// Inserts a token, and deletes the oldest ones of its kind and account beyond `most`. Returns `None` if
+    /// the account does not exist.
     pub async fn add_token_for_oldest(
         &self,
         token: NewToken,

@@ -50,8 +50,8 @@ impl Metadata {
         added
     }
 
-    /// Confirms the accounts mark after a commit. Removes a new one after a failure, because without an account it
-    /// would keep an open registry from starting.
+    /// Confirms the accounts mark after a commit. Removes a new one after a failure, because without an
+    /// account it would keep an open registry from starting.
     async fn close_accounts_mark(&self, is_committed: bool) -> Result<(), StoreError> {
         let mark = Arc::clone(&self.inner.accounts_mark);
         if is_committed {
@@ -109,9 +109,9 @@ impl Metadata {
         .await
     }
 
-    /// Removes an account with its robots, tokens, memberships, teams, webhooks, and the grants to it and below its name.
-    /// Its uploads lose their owner. `force` also removes an account that owns repositories, which stay, and the last
-    /// user.
+    /// Removes an account with its robots, tokens, memberships, teams, webhooks, and the grants to it and
+    /// below its name. Its uploads lose their owner. `force` also removes an account that owns repositories,
+    /// which stay, and the last user.
     pub async fn remove_account(&self, name: &AccountName, force: bool) -> Result<RemoveOutcome, StoreError> {
         let name = name.clone();
         self.write(Durability::Disk, move |sql| {
@@ -251,7 +251,8 @@ impl Metadata {
     }
 }
 
-/// Whether a namespace has content, deleted content, grants or webhooks, perhaps of an earlier account of this name.
+/// Whether a namespace has content, deleted content, grants or webhooks, perhaps of an earlier account of
+/// this name.
 fn leaves_something(sql: Sql<'_>, name: &AccountName) -> Result<bool, StoreError> {
     let is_used = sql.exists(
         "SELECT 1 FROM repositories WHERE name >= ?1 AND name < ?2

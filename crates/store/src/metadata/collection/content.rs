@@ -1,8 +1,9 @@
-//! Deletion of content. One transaction marks rows that nothing refers to, and is synced. Then the caller deletes the
-//! files. A second transaction deletes the rows. After a crash in between, the next start deletes the files again.
+//! Deletion of content. One transaction marks rows that nothing refers to, and is synced. Then the caller
+//! deletes the files. A second transaction deletes the rows. After a crash in between, the next start deletes
+//! the files again.
 //!
-//! Also the leases of uploads: the row is written before a file gets its final name, and goes in the transaction that
-//! links the content. A start turns leases of an earlier process into candidates.
+//! Also the leases of uploads: the row is written before a file gets its final name, and goes in the
+//! transaction that links the content. A start turns leases of an earlier process into candidates.
 
 use std::time::SystemTime;
 
@@ -69,8 +70,8 @@ impl Metadata {
         .await
     }
 
-    /// Marks the content among these candidates that nothing holds, durably, with all earlier changes. Its files may be
-    /// deleted afterwards. Returns it with its size in bytes.
+    /// Marks the content among these candidates that nothing holds, durably, with all earlier changes. Its
+    /// files may be deleted afterwards. Returns it with its size in bytes.
     pub async fn mark_content(&self, due: Vec<DueContent>) -> Result<Vec<(DueContent, u64)>, StoreError> {
         self.free(Durability::Disk, move |sql| {
             let mut marked = Vec::new();
@@ -96,8 +97,8 @@ impl Metadata {
         .await
     }
 
-    /// Returns content that an earlier process has marked, so that its deletion resumes. Clears the marks of content that
-    /// something holds again.
+    /// Returns content that an earlier process has marked, so that its deletion resumes. Clears the marks of
+    /// content that something holds again.
     pub async fn marked_content(&self, limit: usize) -> Result<Vec<DueContent>, StoreError> {
         self.free(Durability::Disk, move |sql| {
             loop {
@@ -128,8 +129,8 @@ impl Metadata {
         .await
     }
 
-    /// Records that an upload is about to commit this content. The transaction is not synced: after a power failure,
-    /// the file is found by a recount.
+    /// Records that an upload is about to commit this content. The transaction is not synced: after a power
+    /// failure, the file is found by a recount.
     pub async fn lease_blob(&self, digest: &Digest) -> Result<(), StoreError> {
         let digest = *digest;
         self.write(Durability::Process, move |sql| {

@@ -30,9 +30,9 @@ pub struct Erased {
 }
 
 impl Metadata {
-    /// Removes a manifest or blob from a repository and its trash, or from all of them, and marks its content for
-    /// deletion if no repository holds it. Manifests that list it stay, and cannot be pulled any more. Returns `None` if
-    /// there is no such content. A mark keeps the content out until it is pushed again.
+    /// Removes a manifest or blob from a repository and its trash, or from all of them, and marks its content
+    /// for deletion if no repository holds it. Manifests that list it stay, and cannot be pulled any more.
+    /// Returns `None` if there is no such content. A mark keeps the content out until it is pushed again.
     pub async fn erase(
         &self,
         repository: &RepositoryName,

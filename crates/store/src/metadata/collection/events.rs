@@ -1,7 +1,7 @@
 //! The consumer of the outbox: a change that may take away the last holder of something makes it a candidate.
 //!
-//! Changes are read in their order and some time after the commit. So the blobs and children of a finished push never
-//! become candidates, and a push writes nothing for the collection.
+//! Changes are read in their order and some time after the commit. So the blobs and children of a finished
+//! push never become candidates, and a push writes nothing for the collection.
 
 use std::time::{Duration, SystemTime};
 
@@ -46,8 +46,8 @@ impl Metadata {
 #[derive(Clone, Copy)]
 pub(super) enum DueChanges {
     All,
-    /// Those up to the time `before`, and those with a time after `now`: the clock was set back since, and their age is
-    /// unknown.
+    /// Those up to the time `before`, and those with a time after `now`: the clock was set back since, and
+    /// their age is unknown.
     Within {
         before: i64,
         now: i64,

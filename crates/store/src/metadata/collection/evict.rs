@@ -1,5 +1,5 @@
-//! Eviction: removes manifests and blobs that came from upstream registries and can be fetched again, those first that
-//! were pushed and pulled longest ago.
+//! Eviction: removes manifests and blobs that came from upstream registries and can be fetched again, those
+//! first that were pushed and pulled longest ago.
 
 use oci::{Digest, RepositoryName};
 
@@ -30,8 +30,8 @@ pub struct UsedManifest {
 }
 
 impl Metadata {
-    /// Returns the fetched manifests of the repositories below some prefixes by the time of their last push or pull, the
-    /// oldest first, after a position. The images of an index count as uses of the index.
+    /// Returns the fetched manifests of the repositories below some prefixes by the time of their last push
+    /// or pull, the oldest first, after a position. The images of an index count as uses of the index.
     pub async fn least_used_below(
         &self,
         prefixes: &[&str],
@@ -76,8 +76,8 @@ impl Metadata {
         .await
     }
 
-    /// Returns blobs of the repositories below some prefixes that no manifest of their repository needs, the oldest
-    /// first: an image was evicted while they arrived.
+    /// Returns blobs of the repositories below some prefixes that no manifest of their repository needs, the
+    /// oldest first: an image was evicted while they arrived.
     pub async fn unneeded_blobs_below(
         &self,
         prefixes: &[&str],
@@ -120,8 +120,8 @@ impl Metadata {
         .await
     }
 
-    /// Removes manifests and blobs from their repositories, and marks content for deletion that nothing else holds.
-    /// Content that belonged to a manifest alone becomes a candidate of the next collection.
+    /// Removes manifests and blobs from their repositories, and marks content for deletion that nothing else
+    /// holds. Content that belonged to a manifest alone becomes a candidate of the next collection.
     pub async fn evict(&self, content: Vec<(RepositoryName, Digest)>) -> Result<Vec<DueContent>, StoreError> {
         self.free(Durability::Disk, move |sql| {
             let mut due = Vec::new();

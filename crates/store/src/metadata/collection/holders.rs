@@ -79,9 +79,9 @@ pub(super) fn of_manifest(
     Ok(found)
 }
 
-/// A blob that more manifests list is shared, such as the empty config of artifacts. Its holder in a repository is then
-/// looked for among the manifests of the repository: each push to one of 75,000 such repositories read all others, which
-/// took 100 ms.
+/// A blob that more manifests list is shared, such as the empty config of artifacts. Its holder in a
+/// repository is then looked for among the manifests of the repository: each push to one of 75,000 such
+/// repositories read all others, which took 100 ms.
 const SHARED: i64 = 64;
 
 fn is_shared(sql: Sql<'_>, blob: i64) -> Result<bool, StoreError> {
@@ -93,8 +93,8 @@ pub(in crate::metadata) fn is_listed(sql: Sql<'_>, repository: i64, blob: i64) -
     sql.exists(manifests_that_list(sql, blob)?, params![repository, blob])
 }
 
-/// The query for the manifests of a table in the repository `?1` that list the blob `?2`. In SQLite, `CROSS JOIN` fixes
-/// the order, which depends on the first argument; PostgreSQL chooses it itself.
+/// The query for the manifests of a table in the repository `?1` that list the blob `?2`. In SQLite, `CROSS
+/// JOIN` fixes the order, which depends on the first argument; PostgreSQL chooses it itself.
 macro_rules! that_list {
     ($is_shared:expr, $table:literal) => {
         Both {
@@ -265,8 +265,8 @@ pub(super) fn of_content(sql: Sql<'_>, blob: i64, gone: &Gone) -> Result<Option<
     Ok(is_leased.then_some(ContentHolder::Lease))
 }
 
-/// The fallback tags of a subject in a repository: the tags by which older clients find referrers, and those of
-/// cosign.
+/// The fallback tags of a subject in a repository: the tags by which older clients find referrers, and those
+/// of cosign.
 pub(super) fn fallback_tags(
     sql: Sql<'_>,
     repository: i64,
@@ -289,7 +289,8 @@ pub(super) fn record(sql: Sql<'_>, blob: i64) -> Result<Option<(Digest, u64)>, S
     })
 }
 
-/// Whether a part of the repository's view could not be adopted. The images behind it may need any of its links.
+/// Whether a part of the repository's view could not be adopted. The images behind it may need any of its
+/// links.
 pub(super) fn has_problems(sql: Sql<'_>, repository: &Repository) -> Result<bool, StoreError> {
     Ok(view_state::problems_of(sql, &repository.name)? > 0)
 }

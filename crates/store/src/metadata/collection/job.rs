@@ -42,8 +42,8 @@ impl Metadata {
         self.read(read).await
     }
 
-    /// Records the stage of the collection, the number of its removals and its progress. Not synced: after a power
-    /// failure, the collection looks at some candidates again.
+    /// Records the stage of the collection, the number of its removals and its progress. Not synced: after a
+    /// power failure, the collection looks at some candidates again.
     pub async fn save_collection(&self, stage: usize, removed: u64, detail: Json) -> Result<(), StoreError> {
         self.write(Durability::Process, move |sql| {
             sql.run(

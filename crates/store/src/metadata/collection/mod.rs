@@ -1,9 +1,10 @@
-//! Garbage collection: decides which manifests, blob links and content nothing needs any more, and removes their rows.
+//! Garbage collection: decides which manifests, blob links and content nothing needs any more, and removes
+//! their rows.
 //!
-//! A manifest is held by a tag, by an index that lists it, or by its subject. A link is held by a manifest of its
-//! repository, and content by a link, a manifest, the trash or a lease. A change of the outbox that may take away a
-//! holder makes a candidate. Each step takes a bounded number of candidates whose period has passed,
-//! checks in one transaction that nothing holds them, and removes them.
+//! A manifest is held by a tag, by an index that lists it, or by its subject. A link is held by a manifest of
+//! its repository, and content by a link, a manifest, the trash or a lease. A change of the outbox that may
+//! take away a holder makes a candidate. Each step takes a bounded number of candidates whose period has
+//! passed, checks in one transaction that nothing holds them, and removes them.
 //!
 //! - `candidates`: the rows of the candidates.
 //! - `events`: the consumer of the outbox, which finds candidates.

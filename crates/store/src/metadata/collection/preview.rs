@@ -1,5 +1,5 @@
-//! A collection that changes nothing: the removals that a collection would make now, by the same rule. Removed rows are
-//! kept in memory, and hold nothing in later checks.
+//! A collection that changes nothing: the removals that a collection would make now, by the same rule.
+//! Removed rows are kept in memory, and hold nothing in later checks.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, SystemTime};
@@ -53,8 +53,8 @@ impl Metadata {
         .await
     }
 
-    /// Returns the space of untagged manifests and of deleted content: what a collection would free if their periods
-    /// were over. Looks at a bounded number of rows.
+    /// Returns the space of untagged manifests and of deleted content: what a collection would free if their
+    /// periods were over. Looks at a bounded number of rows.
     pub async fn garbage_usage(&self, limit: usize) -> Result<GarbageUsage, StoreError> {
         self.read(move |sql| {
             let now = SystemTime::now();

@@ -1,4 +1,5 @@
-//! The recount: finds candidates that no change has recorded, by walking through all rows, and files without a record.
+//! The recount: finds candidates that no change has recorded, by walking through all rows, and files without
+//! a record.
 //!
 //! A database of an older version, and an adopted directory, have such content. A check looks for it as well.
 
@@ -32,8 +33,8 @@ impl Metadata {
         self.read(|sql| sql.exists("SELECT 1 FROM jobs WHERE kind = ?1", params![RECOUNT])).await
     }
 
-    /// Runs the next step of the requested recount: one repository, or a range of content. Returns whether there is
-    /// more.
+    /// Runs the next step of the requested recount: one repository, or a range of content. Returns whether
+    /// there is more.
     pub async fn recount_step(&self) -> Result<bool, StoreError> {
         let step = self
             .read(|sql| {

@@ -48,8 +48,8 @@ impl Metadata {
         .await
     }
 
-    /// Removes the manifests or links among these candidates that nothing holds. Returns them. The transaction is not
-    /// synced: [`mark_content`](Self::mark_content) syncs before a file is deleted.
+    /// Removes the manifests or links among these candidates that nothing holds. Returns them. The
+    /// transaction is not synced: [`mark_content`](Self::mark_content) syncs before a file is deleted.
     pub async fn collect_candidates(
         &self,
         due: Vec<Due>,
@@ -58,7 +58,8 @@ impl Metadata {
     ) -> Result<Vec<Removed>, StoreError> {
         self.free(Durability::Process, move |sql| {
             let mut removed = Vec::new();
-            // A tag may have moved since the candidates were listed. If there were many changes, the next call goes on.
+            // A tag may have moved since the candidates were listed. If there were many changes, the next
+            // call goes on.
             if events::consume(sql, events::DueChanges::All)? {
                 return Ok(removed);
             }
@@ -288,8 +289,8 @@ fn purge_manifest(sql: Sql<'_>, manifest: &Trashed) -> Result<(), StoreError> {
     removal::apply(sql, repository.as_ref(), manifest.blob, consequences)
 }
 
-/// Removes the trash, the history of tags and the kept events below a name without repositories, before their grace period is over. The
-/// next owner of the name must not see or restore them.
+/// Removes the trash, the history of tags and the kept events below a name without repositories, before their
+/// grace period is over. The next owner of the name must not see or restore them.
 pub(in crate::metadata) fn purge_namespace(sql: Sql<'_>, owner: &AccountName) -> Result<(), StoreError> {
     let (first, end) = (format!("{owner}/"), format!("{owner}0"));
     let manifests = sql.all(

@@ -1,7 +1,7 @@
 //! The thread that drives the sockets of all sessions, and the wait for its answers.
 //!
-//! The operations of the metadata are synchronous, and some run inside an asynchronous task. So their threads only wait
-//! for channels, and need no runtime of their own.
+//! The operations of the metadata are synchronous, and some run inside an asynchronous task. So their threads
+//! only wait for channels, and need no runtime of their own.
 
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};

@@ -1,7 +1,7 @@
 //! A session: one connection to PostgreSQL with its prepared statements, its transaction and its time-outs.
 //!
-//! PostgreSQL ends a statement or the wait for a lock that takes too long. If it does not answer even then, because its
-//! process or machine is stopped, the session gives up its connection.
+//! PostgreSQL ends a statement or the wait for a lock that takes too long. If it does not answer even then,
+//! because its process or machine is stopped, the session gives up its connection.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -27,8 +27,9 @@ const STATEMENTS: usize = 512;
 
 /// The settings of each session, and its statement time-out in milliseconds.
 ///
-/// Compiling a plan takes longer than the statements run. The keepalives let the server notice a client that is gone,
-/// which may hold the right to write. The time-outs of the URL, the role or the database have precedence.
+/// Compiling a plan takes longer than the statements run. The keepalives let the server notice a client that
+/// is gone, which may hold the right to write. The time-outs of the URL, the role or the database have
+/// precedence.
 const SET_UP: &str = "SET jit = off; SET client_min_messages = warning; SET tcp_keepalives_idle = 30; \
     SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 30000; \
     SELECT set_config(name, value, false) FROM (VALUES ('lock_timeout', '5s'), ('statement_timeout', '30s'), \
@@ -231,7 +232,8 @@ impl Session {
         answer
     }
 
-    /// Begins a transaction. Returns the number that the last statement of `begin` returns, if it returns one.
+    /// Begins a transaction. Returns the number that the last statement of `begin` returns, if it returns
+    /// one.
     pub(in super::super) fn begin(&self, begin: &str) -> Result<Option<i64>, StoreError> {
         let messages = self.wait(self.client.simple_query(begin))?;
         self.transaction.set(Transaction::Open);

@@ -121,8 +121,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
     }
 }
 
-/// Accepts each certificate, as libpq does for `sslmode=prefer` and `sslmode=require`: the connection is encrypted, and
-/// the server may be another one.
+/// Accepts each certificate, as libpq does for `sslmode=prefer` and `sslmode=require`: the connection is
+/// encrypted, and the server may be another one.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -18,8 +18,8 @@ pub(super) fn type_of(value: Value<'_>) -> Type {
     }
 }
 
-/// A value as a parameter. The driver logs parameters at the level `debug`, and they may be password hashes and keys, so
-/// it is never shown.
+/// A value as a parameter. The driver logs parameters at the level `debug`, and they may be password hashes
+/// and keys, so it is never shown.
 pub(super) struct Parameter<'a>(pub(super) Value<'a>);
 
 impl fmt::Debug for Parameter<'_> {
@@ -33,8 +33,8 @@ impl ToSql for Parameter<'_> {
         match self.0 {
             Value::Null | Value::NullOf(_) => return Ok(IsNull::Yes),
             Value::Integer(number) => out.extend_from_slice(&number.to_be_bytes()),
-            // PostgreSQL has no NUL in a text, but a description or the start of a page may. The next character has nearly
-            // the same order.
+            // PostgreSQL has no NUL in a text, but a description or the start of a page may. The next
+            // character has nearly the same order.
             Value::Text(text) if text.contains('\0') => {
                 out.extend_from_slice(text.replace('\0', "\u{1}").as_bytes());
             }
@@ -73,8 +73,8 @@ impl<'a> FromSql<'a> for Value<'a> {
     }
 }
 
-/// Decodes a NUMERIC, the type of a sum. It has 16-bit fields: the number of digits to the base 10,000, the exponent of
-/// the first one, the sign, the number of decimals, and the digits. Trailing zeros are left out.
+/// Decodes a NUMERIC, the type of a sum. It has 16-bit fields: the number of digits to the base 10,000, the
+/// exponent of the first one, the sign, the number of decimals, and the digits. Trailing zeros are left out.
 fn integer(raw: &[u8]) -> Option<i64> {
     let mut fields = raw.chunks_exact(2).map(|field| i16::from_be_bytes([field[0], field[1]]));
     let (digits, exponent, sign) = (fields.next()?, fields.next()?, fields.next()?);

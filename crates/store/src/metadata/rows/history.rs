@@ -6,7 +6,8 @@ use super::super::columns;
 use super::super::sql::{Sql, params};
 use crate::StoreError;
 
-/// Records that a tag points to `digest` and pointed to `previous` before. `None` stands for a tag that does not exist.
+/// Records that a tag points to `digest` and pointed to `previous` before. `None` stands for a tag that does
+/// not exist.
 pub(in crate::metadata) fn record(
     sql: Sql<'_>,
     repository: &RepositoryName,

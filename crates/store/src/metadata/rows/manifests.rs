@@ -8,8 +8,8 @@ use super::outbox::append;
 use super::{blobs, repositories, tags};
 use crate::StoreError;
 
-/// Deletes a manifest that another program has deleted from a repository, with its tags. Returns `false` if it was not
-/// there.
+/// Deletes a manifest that another program has deleted from a repository, with its tags. Returns `false` if
+/// it was not there.
 pub(in crate::metadata) fn delete(
     sql: Sql<'_>,
     repository: &RepositoryName,

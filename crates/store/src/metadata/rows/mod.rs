@@ -1,7 +1,7 @@
 //! Row helpers: statements on single tables, run inside the transaction of an operation.
 //!
-//! The operations of [`Metadata`](super::Metadata) are built from them. A helper may use those of tables that its own
-//! refers to, never an operation.
+//! The operations of [`Metadata`](super::Metadata) are built from them. A helper may use those of tables that
+//! its own refers to, never an operation.
 
 pub(super) mod blobs;
 pub(super) mod erasures;

@@ -45,7 +45,8 @@ pub(in crate::metadata) fn usage(sql: Sql<'_>, quota: Quota) -> Result<QuotaUsag
     Ok(QuotaUsage { quota, bytes, tags })
 }
 
-/// Runs a change of a repository, and fails if it exceeds a quota. The caller's transaction then rolls it back.
+/// Runs a change of a repository, and fails if it exceeds a quota. The caller's transaction then rolls it
+/// back.
 pub(in crate::metadata) fn within<T>(
     sql: Sql<'_>,
     repository: &RepositoryName,

@@ -99,8 +99,8 @@ pub(in crate::metadata) fn resize_holders(sql: Sql<'_>, blob: i64) -> Result<(),
     Ok(())
 }
 
-/// Has the size of a repository counted again after a link of this blob has come or gone, if an image of it may lack the
-/// blob. Needed blobs count with their manifests.
+/// Has the size of a repository counted again after a link of this blob has come or gone, if an image of it
+/// may lack the blob. Needed blobs count with their manifests.
 pub(in crate::metadata) fn resize_for_link(sql: Sql<'_>, id: i64, blob: i64) -> Result<(), StoreError> {
     sql.run(
         "UPDATE repositories SET is_sized = 0 WHERE id = ?1 AND is_sized = 1 AND EXISTS

@@ -9,8 +9,9 @@ use super::outbox::append;
 use super::repositories::find;
 use crate::StoreError;
 
-/// Whether a tag `t` is one of cosign, as `oci::CosignKind` defines it. Such a tag is neither listed nor counted for
-/// people: the page of its image shows its content. Its range of names comes first, so that other tags cost nothing.
+/// Whether a tag `t` is one of cosign, as `oci::CosignKind` defines it. Such a tag is neither listed nor
+/// counted for people: the page of its image shows its content. Its range of names comes first, so that other
+/// tags cost nothing.
 macro_rules! is_cosign_tag {
     () => {
         "(t.name > 'sha256-' AND t.name < 'sha256.' AND SUBSTR(t.name, 72) IN ('.sig', '.att', '.sbom')
@@ -33,8 +34,8 @@ pub(in crate::metadata) fn delete(
     Ok(Some(previous))
 }
 
-/// Asks the rules on tags whether content may be removed from a repository: not while an index or image needs it whose
-/// tag may not be deleted. The tags of a manifest itself are not asked.
+/// Asks the rules on tags whether content may be removed from a repository: not while an index or image needs
+/// it whose tag may not be deleted. The tags of a manifest itself are not asked.
 pub(in crate::metadata) fn check_part_removal(
     sql: Sql<'_>,
     repository: &RepositoryName,

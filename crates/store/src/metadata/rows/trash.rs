@@ -1,4 +1,5 @@
-//! Rows of the trash: deleted manifests, tags and blob links, which keep their content until the grace period ends.
+//! Rows of the trash: deleted manifests, tags and blob links, which keep their content until the grace period
+//! ends.
 
 use oci::{Digest, RepositoryName, Tag};
 
@@ -17,7 +18,8 @@ pub struct Deletion {
     pub run: Option<String>,
 }
 
-/// Moves a manifest of the repository `id` and its tags to the trash. `batch` is the job of a repository's deletion.
+/// Moves a manifest of the repository `id` and its tags to the trash. `batch` is the job of a repository's
+/// deletion.
 pub(in crate::metadata) fn discard(
     sql: Sql<'_>,
     repository: &RepositoryName,
@@ -59,7 +61,8 @@ fn keep_tags(sql: Sql<'_>, repository: i64, blob: i64, at: i64) -> Result<(), St
     Ok(())
 }
 
-/// Copies tags of a repository to the trash: those that the next deletion of `limit` tags before `started_at` deletes.
+/// Copies tags of a repository to the trash: those that the next deletion of `limit` tags before `started_at`
+/// deletes.
 pub(in crate::metadata) fn keep_first_tags(
     sql: Sql<'_>,
     repository: i64,
@@ -120,8 +123,8 @@ pub struct Restored {
     pub tags: Vec<Tag>,
 }
 
-/// Restores a manifest from the trash with its children, its links and its tags. Returns `None` if the trash does not
-/// hold it.
+/// Restores a manifest from the trash with its children, its links and its tags. Returns `None` if the trash
+/// does not hold it.
 pub(in crate::metadata) fn restore(
     sql: Sql<'_>,
     repository: &RepositoryName,

@@ -35,11 +35,11 @@ use crate::StoreError;
 impl Metadata {
     /// Returns the visible repositories with a manifest that match `query`, best first, from number `offset`.
     ///
-    /// A repository matches if its name or description contains every word of the query, in any case. The first
-    /// in the order are those whose name is the query. Then it is the last component, a word of the name, or the
-    /// beginning of such a word. Then it is any part of the name, and last of the description. Shorter names and
-    /// then older repositories come first. A query of several words compares at most 600 repositories. An empty query finds every
-    /// repository by name, a query without letters or digits none.
+    /// A repository matches if its name or description contains every word of the query, in any case. The
+    /// first in the order are those whose name is the query. Then it is the last component, a word of the
+    /// name, or the beginning of such a word. Then it is any part of the name, and last of the description.
+    /// Shorter names and then older repositories come first. A query of several words compares at most 600
+    /// repositories. An empty query finds every repository by name, a query without letters or digits none.
     pub async fn search(
         &self,
         visible: &Visible,

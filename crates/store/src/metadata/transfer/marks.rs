@@ -1,7 +1,7 @@
 //! Marks in PostgreSQL: a table that an unfinished copy has, and one that a database has that was moved away.
 //!
-//! Neither is a part of the schema, so that no migration knows them. A database with a mark is refused by a server, with
-//! the reason.
+//! Neither is a part of the schema, so that no migration knows them. A database with a mark is refused by a
+//! server, with the reason.
 
 use super::super::postgres::Session;
 use super::super::server_database::unusable;
@@ -77,8 +77,8 @@ pub(crate) fn mark_departed(url: &DatabaseUrl, place: &str) -> Result<(), StoreE
     session.commit()
 }
 
-/// Refuses a database that has a mark. The first start on a finished copy removes its mark: `expected` is the id that the
-/// data directory has recorded for this database.
+/// Refuses a database that has a mark. The first start on a finished copy removes its mark: `expected` is the
+/// id that the data directory has recorded for this database.
 ///
 /// # Errors
 /// [`StoreError::Directory`] with the reason.

@@ -1,8 +1,9 @@
 //! Transfer of all metadata from one database to another, between SQLite and PostgreSQL.
 //!
-//! It reads one snapshot of the source, and writes one transaction to the target. Tables and columns come from the
-//! schemas, which are equal in both, so a migration needs no change here. Each table is read back and compared before
-//! the commit: the number of rows and a checksum. The target has the id of the source afterwards.
+//! It reads one snapshot of the source, and writes one transaction to the target. Tables and columns come
+//! from the schemas, which are equal in both, so a migration needs no change here. Each table is read back
+//! and compared before the commit: the number of rows and a checksum. The target has the id of the source
+//! afterwards.
 //!
 //! - `schema`: tables, columns, counters, and the triggers and constraints that must rest meanwhile.
 //! - `source`, `target`: the two databases.
@@ -51,7 +52,8 @@ pub struct CopiedTable {
 
 /// Tables of one place only: its own migrations, and the right to write.
 const OWN_TABLES: [&str; 2] = ["schema_migrations", "writer"];
-/// Tables whose content is lost with a move of the blobs: uploads begin again, and journaled content is copied as blobs.
+/// Tables whose content is lost with a move of the blobs: uploads begin again, and journaled content is
+/// copied as blobs.
 const OF_BLOBS: [&str; 2] = ["uploads", "unsettled_contents"];
 /// The parameters of a statement that inserts several rows.
 const PARAMETERS: usize = 2000;
@@ -69,12 +71,12 @@ pub(crate) fn check_target(target: &DatabasePlace, id: &str) -> Result<(), Store
     }
 }
 
-/// Copies all tables. `with_uploads`: the blobs stay where they are. `progress` receives the number of rows so far. The
-/// caller keeps the source frozen.
+/// Copies all tables. `with_uploads`: the blobs stay where they are. `progress` receives the number of rows
+/// so far. The caller keeps the source frozen.
 ///
 /// # Errors
-/// [`StoreError::Directory`] if the target cannot be used, [`StoreError::Damaged`] if the copy differs. The target then
-/// has no copy.
+/// [`StoreError::Directory`] if the target cannot be used, [`StoreError::Damaged`] if the copy differs. The
+/// target then has no copy.
 pub(crate) fn copy(
     source: &DatabasePlace,
     target: &DatabasePlace,

@@ -64,8 +64,8 @@ impl Target {
         }
     }
 
-    /// Begins the transaction with empty tables. Triggers and foreign keys rest, because the rows come in any order, and
-    /// counters that triggers keep are copied.
+    /// Begins the transaction with empty tables. Triggers and foreign keys rest, because the rows come in any
+    /// order, and counters that triggers keep are copied.
     pub(super) fn begin(&mut self, tables: &[Table]) -> Result<(), StoreError> {
         match self {
             Self::File { connection, triggers, .. } => {

@@ -88,7 +88,8 @@ pub(super) fn path(directory: &Path, digest: &Digest) -> PathBuf {
     directory.join(format!("{}-{}", digest.algorithm(), digest.hex()))
 }
 
-/// Reads the copies of an earlier process, and removes all other files. The times of last use are those of the copying.
+/// Reads the copies of an earlier process, and removes all other files. The times of last use are those of
+/// the copying.
 pub(super) fn read(directory: &Path) -> Copies {
     if let Err(error) = permissions::create_dir_all(directory) {
         tracing::warn!(%error, directory = %directory.display(), "cannot create the directory of copies of blobs");
@@ -210,14 +211,16 @@ impl Copies {
         self.copies.get(digest).is_some_and(|entry| entry.stamp == stamp) && self.drop_entry(digest)
     }
 
-    /// Removes the copy of a deleted blob, and disowns the flight that makes one. Returns whether there was a copy.
+    /// Removes the copy of a deleted blob, and disowns the flight that makes one. Returns whether there was a
+    /// copy.
     pub(super) fn forget(&mut self, digest: &Digest) -> bool {
         self.flights.remove(digest);
         self.drop_entry(digest)
     }
 
-    /// Removes the copies that were not used for the longest time, until `size` more bytes are within `limit`. Returns the
-    /// removed ones; `None` if those that are being made leave no room. [`release`](Self::release) ends it.
+    /// Removes the copies that were not used for the longest time, until `size` more bytes are within
+    /// `limit`. Returns the removed ones; `None` if those that are being made leave no room.
+    /// [`release`](Self::release) ends it.
     pub(super) fn evict(&mut self, limit: u64, size: u64) -> Option<Vec<Digest>> {
         if self.filling + size > limit {
             return None;

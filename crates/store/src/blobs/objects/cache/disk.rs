@@ -22,7 +22,8 @@ const FREE_SHARE: u64 = 20;
 /// The time without copies after an error of the disk.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// The caches of this process. A server that changes its role opens its directory again, while requests still read.
+/// The caches of this process. A server that changes its role opens its directory again, while requests still
+/// read.
 static OPEN: LazyLock<Mutex<Vec<Weak<DiskCache>>>> = LazyLock::new(Mutex::default);
 
 /// A disk cache.
@@ -127,7 +128,8 @@ impl DiskCache {
         self.mappings.forget(digest);
     }
 
-    /// Whether a blob of this size is copied, whose object is being read as a whole. `is_wanted`: others wait for it.
+    /// Whether a blob of this size is copied, whose object is being read as a whole. `is_wanted`: others wait
+    /// for it.
     pub(super) fn takes(&self, digest: &Digest, size: u64, is_wanted: bool) -> bool {
         let was_read = self.lock().note(digest);
         let is_small = size <= self.limit / SMALL_SHARE;
@@ -147,7 +149,8 @@ impl DiskCache {
         *paused = Some(Instant::now() + PAUSE);
     }
 
-    /// Evicts copies until `size` more bytes are within the limit. `None` if the disk has no room for them. Blocks.
+    /// Evicts copies until `size` more bytes are within the limit. `None` if the disk has no room for them.
+    /// Blocks.
     pub(super) fn make_room(self: &Arc<Self>, size: u64) -> Option<Room> {
         let evicted = self.lock().evict(self.limit, size)?;
         let room = Room { cache: self.clone(), size };

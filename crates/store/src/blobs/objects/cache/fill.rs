@@ -1,7 +1,8 @@
 //! Fills a disk cache: one request to the bucket for all readers of a blob.
 //!
-//! A task writes the object to a file and hashes it. Each reader reads the file at its own offset. The last byte waits for
-//! the verified digest. If the bucket or the disk fails, each reader asks the bucket for the rest.
+//! A task writes the object to a file and hashes it. Each reader reads the file at its own offset. The last
+//! byte waits for the verified digest. If the bucket or the disk fails, each reader asks the bucket for the
+//! rest.
 
 use std::ops::Range;
 use std::sync::Arc;
