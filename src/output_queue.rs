@@ -333,7 +333,7 @@ mod tests {
         let lost = write_batch(&mut output, b"first\nsecond\nthird\n", &mut is_torn).unwrap_err();
         assert_eq!((lost.lines, is_torn), (2, true));
         output.set(|script| script.room = None);
-        assert!(write_batch(&mut output, b"fourth\n", &mut is_torn).is_ok());
+        assert!(write_batch(&mut output, b"fourth\n", &mut is_torn).is_ok(), "the output takes lines again");
         assert_eq!(output.text(), "first\nse\nfourth\n");
     }
 }

@@ -71,7 +71,7 @@ impl Row for RunTag {
         &[Column::text("TAG"), Column::text("DIGEST"), Column::text("RESULT").cut()];
 
     fn cells(&self) -> Vec<String> {
-        let result = if self.restored { "restored".to_owned() } else { self.reason.clone() };
+        let result = if self.reason.is_empty() { "restored".to_owned() } else { self.reason.clone() };
         vec![format!("{}:{}", self.repository, self.tag), self.digest.to_string(), result]
     }
 }
@@ -137,7 +137,7 @@ impl UndoChange {
                 output::counted(undone.tags.len(), "tag", "tags")
             ))?;
         }
-        if undone.tags.iter().all(|tag| tag.restored) {
+        if undone.tags.iter().all(|tag| tag.restored && !tag.incomplete) {
             Ok(())
         } else {
             Err(Failure::reported(output::Exit::Failed))

@@ -548,7 +548,7 @@ mod tests {
         references.record_upload(&repository, digest("a"));
         assert!(references.contains(&client, &repository, &digest("a")).await.unwrap());
         references.remove_blob(&repository, digest("a"));
-        assert!(references.contains(&client, &repository, &digest("a")).await.is_err());
+        references.contains(&client, &repository, &digest("a")).await.unwrap_err();
     }
 
     #[tokio::test]
@@ -559,6 +559,6 @@ mod tests {
         references.record_manifest(&repository, image.as_bytes());
         assert!(references.contains(&client, &repository, &digest("config")).await.unwrap());
         references.invalidate(&repository);
-        assert!(references.contains(&client, &repository, &digest("config")).await.is_err());
+        references.contains(&client, &repository, &digest("config")).await.unwrap_err();
     }
 }

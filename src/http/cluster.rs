@@ -41,6 +41,10 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// The time for the next piece of a response. Event streams send a line more often.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
+/// The time that a request waits for a primary if this server cannot answer it alone. A crashed primary is
+/// replaced within 20 seconds.
+const PRIMARY_TIMEOUT: Duration = Duration::from_secs(25);
+
 /// The time for the head of the response to a read.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -103,7 +107,18 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The primary, as a replica knows it.
+/// The primary, as a replica sees it.
+#[derive(Clone, Default)]
+enum Sight {
+    /// It was not found yet, or not at its address.
+    #[default]
+    Unknown,
+    Known(Arc<Target>),
+    /// There is none, and this server takes its place. Requests of a replica have to come again.
+    Vacant,
+}
+
+/// The address of the primary, and the secret of requests to it.
 #[derive(Clone)]
 struct Target {
     address: Uri,
@@ -113,7 +128,7 @@ struct Target {
 /// Sends requests to the primary.
 pub(crate) struct Forwarder {
     client: PeerClient,
-    target: watch::Sender<Option<Arc<Target>>>,
+    primary: watch::Sender<Sight>,
     /// Whether this program may read the database.
     may_read: AtomicBool,
     settings: ReplicaSettings,
@@ -177,7 +192,7 @@ impl Head {
 impl Forwarder {
     /// Makes the forwarder of a replica. It knows no primary yet.
     pub(crate) fn new(client: PeerClient, settings: ReplicaSettings) -> Self {
-        Self { client, target: watch::Sender::default(), may_read: AtomicBool::new(false), settings }
+        Self { client, primary: watch::Sender::default(), may_read: AtomicBool::new(false), settings }
     }
 
     /// Sets whether this program may read the database.
@@ -191,8 +206,8 @@ impl Forwarder {
     /// The reason why it is not. There is none then.
     pub(crate) async fn set_primary(&self, address: &str, secret: &str) -> Result<(), String> {
         let checked = self.check(address, secret).await;
-        let target = checked.as_ref().ok().map(|target| Arc::new(target.clone()));
-        self.target.send_replace(target);
+        let sight = checked.as_ref().map(|target| Sight::Known(Arc::new(target.clone())));
+        self.primary.send_replace(sight.unwrap_or_default());
         checked.map(|_| ())
     }
 
@@ -215,14 +230,19 @@ impl Forwarder {
         })
     }
 
-    /// Forgets the primary. Requests that wait for it fail.
+    /// Forgets the primary. Requests that it has not answered fail, and new ones wait.
     pub(crate) fn lose_primary(&self) {
-        self.target.send_replace(None);
+        self.primary.send_replace(Sight::Unknown);
+    }
+
+    /// Records that there is no primary, and that this server takes its place. All requests fail.
+    pub(crate) fn end(&self) {
+        self.primary.send_replace(Sight::Vacant);
     }
 
     /// Whether the primary is known.
     pub(crate) fn has_primary(&self) -> bool {
-        self.target.borrow().is_some()
+        matches!(*self.primary.borrow(), Sight::Known(_))
     }
 
     /// Whether this program may read the database: it has the schema of this version.
@@ -289,8 +309,16 @@ impl Forwarder {
         body: Option<Incoming>,
         client: &ClientInfo,
     ) -> Result<Response, Error> {
-        let mut targets = self.target.subscribe();
-        let Some(target) = targets.borrow_and_update().clone() else { return Err(Error::NoPrimary) };
+        let mut primary = self.primary.subscribe();
+        let limit = if head.is_read() && self.may_read() { Duration::ZERO } else { PRIMARY_TIMEOUT };
+        let known = primary.wait_for(|sight| !matches!(sight, Sight::Unknown));
+        let target = match tokio::time::timeout(limit, known).await {
+            Ok(Ok(sight)) => match &*sight {
+                Sight::Known(target) => target.clone(),
+                Sight::Unknown | Sight::Vacant => return Err(Error::NoPrimary),
+            },
+            Ok(Err(_)) | Err(_) => return Err(Error::NoPrimary),
+        };
         let unreachable = |error: &dyn std::fmt::Display| {
             tracing::warn!(primary = %target.address, %error, "cannot reach the primary server");
             Error::NoPrimary
@@ -301,7 +329,7 @@ impl Forwarder {
         let response = tokio::select! {
             response = sent => response.map_err(|error| unreachable(&chain(&error)))?,
             // The former one can acknowledge nothing any more.
-            _ = targets.changed() => return Err(unreachable(&"another server is the primary")),
+            _ = primary.changed() => return Err(unreachable(&"another server is the primary")),
             // A client of a read gets an answer from here instead.
             () = tokio::time::sleep(READ_TIMEOUT), if is_read => return Err(unreachable(&"it does not answer")),
         };

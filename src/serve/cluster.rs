@@ -146,7 +146,7 @@ async fn await_vacancy(registry: &Registry, forwarder: &Forwarder, config: &Conf
         }
         match looked {
             Ok(None) => {
-                forwarder.lose_primary();
+                forwarder.end();
                 tracing::warn!("the registry has no primary server; this one takes its place");
                 return;
             }

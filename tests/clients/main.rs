@@ -39,5 +39,4 @@ mod relocation;
 mod rules;
 mod skopeo;
 mod static_binary;
-mod tracing;
 mod trust;

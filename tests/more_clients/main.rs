@@ -22,4 +22,5 @@ mod oras_py;
 mod python_dxf;
 mod regsync;
 mod setup;
+mod tracing;
 mod umoci;

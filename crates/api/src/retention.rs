@@ -74,8 +74,11 @@ pub struct RunTag {
     pub digest: Digest,
     /// Whether the tag is back.
     pub restored: bool,
-    /// The reason why it is not; empty if it is.
+    /// The reason why it is not, or why it cannot be pulled; otherwise empty.
     pub reason: String,
+    /// Whether content of the image is missing or damaged, so that a pull of the tag fails.
+    #[serde(default)]
+    pub incomplete: bool,
 }
 
 /// The retention rules of a user or an organisation for its repositories:

@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<RepositoryName>("\"a/b\"").unwrap().as_str(), "a/b");
         let error = serde_json::from_str::<RepositoryName>("\"../b\"").unwrap_err().to_string();
         assert!(error.contains("\"../b\""), "{error}");
-        assert!(serde_json::from_str::<RepositoryName>("null").is_err());
+        serde_json::from_str::<RepositoryName>("null").unwrap_err();
     }
 
     proptest! {

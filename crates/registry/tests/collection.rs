@@ -310,7 +310,7 @@ async fn failed_deletion_spares_a_later_push() {
     // A directory cannot be deleted as a file.
     std::fs::remove_file(&file).unwrap();
     std::fs::create_dir(&file).unwrap();
-    assert!(fixture.registry.collect_garbage(|_| true).await.is_err());
+    fixture.registry.collect_garbage(|_| true).await.unwrap_err();
     std::fs::remove_dir(&file).unwrap();
     fixture.image("app", Some("1"), &[&large]).await;
     for _ in 0..2 {

@@ -51,7 +51,7 @@ async fn check_marks_damage_until_the_next_push() {
             }
             let error = registry.blob_size(&app, &layer).await.unwrap_err();
             assert!(matches!(error, Error::BlobDamaged { .. }), "{error}");
-            assert!(registry.open_blob(&app, &layer).await.is_err());
+            assert!(registry.open_blob(&app, &layer).await.is_err(), "{layer} is damaged");
             let error = registry.intact_manifest(&app, &tag).await.unwrap_err();
             assert!(matches!(error, Error::ManifestDamaged { .. }), "{error}");
             let mounted =

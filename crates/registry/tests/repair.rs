@@ -218,7 +218,7 @@ async fn content_restored_by_hand_is_served_without_a_check() {
     fs::write(file(&scratch, &layers[0]), altered).unwrap();
     assert_eq!(check(&registry, true).await.faults.len(), 1);
     for _ in 0..2 {
-        assert!(registry.blob_size(&app, &layers[0]).await.is_err());
+        registry.blob_size(&app, &layers[0]).await.unwrap_err();
     }
     let restored = file(&scratch, &layers[0]).with_extension("new");
     fs::write(&restored, content(0)).unwrap();

@@ -51,7 +51,7 @@ async fn blob_upload_resumes_although_the_blob_exists() {
     let error = registry.finish_upload(&other, None, id, None, whole, first).await.unwrap_err();
     assert!(matches!(error, Error::Receive(ReceiveError::Torn(_))), "{error}");
     assert_eq!(registry.upload_status(&other, None, id).await.unwrap().offset, 200_000);
-    assert!(registry.blob_size(&other, &whole).await.is_err());
+    registry.blob_size(&other, &whole).await.unwrap_err();
     let rest = body(&[&LARGE[200_000..]]);
     let size = registry.finish_upload(&other, None, id, None, whole, rest).await.unwrap();
     assert_eq!(size, 300_000);
@@ -61,7 +61,7 @@ async fn blob_upload_resumes_although_the_blob_exists() {
     let third = name("team/third");
     let error = registry.upload_blob(&third, whole, body(&[&[8; 300_000]])).await.unwrap_err();
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
-    assert!(registry.blob_size(&third, &whole).await.is_err());
+    registry.blob_size(&third, &whole).await.unwrap_err();
     registry.close().await;
 }
 

@@ -57,6 +57,6 @@ mod tests {
     fn space_is_that_of_the_file_system() {
         let space = Space::of(Path::new("/")).unwrap();
         assert!(space.total > 0 && space.free <= space.total);
-        assert!(Space::of(Path::new("/no/such/path")).is_err());
+        Space::of(Path::new("/no/such/path")).unwrap_err();
     }
 }

@@ -215,7 +215,7 @@ mod tests {
         let mut sent = body.clone();
         assert_eq!(next(&mut sent).await.unwrap().unwrap(), "a");
         assert!(!body.is_untouched());
-        assert!(next(&mut sent).await.unwrap().is_err());
+        next(&mut sent).await.unwrap().unwrap_err();
         assert_eq!(body.error().unwrap().downcast_ref(), Some(&Left));
     }
 }

@@ -330,7 +330,7 @@ mod tests {
             extra_scope: None,
         };
         assert_eq!(own, Ok(expected));
-        assert!(challenge(r#"Bearer realm="https://AUTH.example.com/t""#, "registry", true).is_ok());
+        challenge(r#"Bearer realm="https://AUTH.example.com/t""#, "registry", true).unwrap();
         for realm in [
             r#"Bearer realm="https://evil.example/token""#,
             r#"Bearer realm="https://registry@evil.example/token""#,

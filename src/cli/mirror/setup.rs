@@ -397,9 +397,9 @@ mod tests {
         let own = || ClientFile { path: path.clone(), content: format!("{MARK}[registry]\n") };
         assert!(check_own(&own()).is_ok(), "there is none");
         std::fs::write(&path, "[worker.oci]\n  gc = true\n").unwrap();
-        assert!(check_own(&own()).is_err());
+        check_own(&own()).unwrap_err();
         std::fs::write(&path, format!("{MARK}old = 1\n")).unwrap();
-        assert!(check_own(&own()).is_ok());
+        check_own(&own()).unwrap();
     }
 
     #[test]

@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn yaml_bombs_and_mistakes_are_errors() {
         assert_eq!(parse("a: [1\nb: }").unwrap_err().line, 2);
-        assert!(parse(&"[".repeat(500)).is_err());
+        parse(&"[".repeat(500)).unwrap_err();
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let aliases = vec![format!("*a{}", level - 1); 10].join(", ");

@@ -211,6 +211,6 @@ mod tests {
         let wrong = refused.part.unwrap().wrong;
         assert!(wrong.starts_with(r#"items are "10.0.0.0/40", "localhost"; expected "#), "{wrong}");
         assert_eq!(refused.hint.as_deref(), Some(r#"write "127.0.0.1" and "::1""#));
-        assert!(networks.read(&RawValue::List(vec![RawValue::Integer(1)])).is_err());
+        networks.read(&RawValue::List(vec![RawValue::Integer(1)])).unwrap_err();
     }
 }

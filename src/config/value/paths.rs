@@ -199,7 +199,7 @@ mod tests {
         let read = |given: &str| optional_address().read(&string(given));
         assert_eq!(read(""), Ok(None));
         assert_eq!(read(":80"), Ok(Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80)))));
-        assert!(read("80").is_err());
+        read("80").unwrap_err();
     }
 
     #[test]
@@ -215,20 +215,20 @@ mod tests {
         assert!(hinted(string("http://127.0.0.1:5000")).contains("leave out"));
         assert!(hinted(string("registry.example.com:5000")).contains("names are not looked up"));
         assert_eq!(hinted(string("127.0.0.1:99999")), "a port is a number up to 65535");
-        assert!(address().read(&RawValue::Boolean(true)).is_err());
+        address().read(&RawValue::Boolean(true)).unwrap_err();
     }
 
     #[test]
     fn optional_path_may_be_empty() {
         assert_eq!(optional_path().read(&string("")), Ok(None));
         assert_eq!(optional_path().read(&text("x")), Ok(Some(PathBuf::from("x"))));
-        assert!(optional_path().read(&RawValue::Boolean(true)).is_err());
+        optional_path().read(&RawValue::Boolean(true)).unwrap_err();
     }
 
     #[test]
     fn paths() {
         assert_eq!(path().read(&string("/var/lib/x y")), Ok(PathBuf::from("/var/lib/x y")));
-        assert!(path().read(&string(" ")).is_err());
-        assert!(path().read(&RawValue::Integer(1)).is_err());
+        path().read(&string(" ")).unwrap_err();
+        path().read(&RawValue::Integer(1)).unwrap_err();
     }
 }

@@ -303,10 +303,10 @@ mod tests {
         for given in ["", "-1", "-4MiB", "8 megs", "many", "MiB", "1e400", "99999999999999999999TB"] {
             assert!(read(text(given)).is_err(), "{given}");
         }
-        assert!(read(RawValue::Integer(-1)).is_err());
-        assert!(read(RawValue::Integer(i128::MAX)).is_err());
+        read(RawValue::Integer(-1)).unwrap_err();
+        read(RawValue::Integer(i128::MAX)).unwrap_err();
         let at_least: Result<u64, _> = size().at_least(1024).read(&text("1023"));
-        assert!(at_least.is_err());
+        at_least.unwrap_err();
     }
 
     #[test]
@@ -345,7 +345,7 @@ mod tests {
         );
         assert_eq!(duration().or_none().read(&RawValue::Integer(0)), Ok(Duration::ZERO));
         assert_eq!(duration().or_none().read(&text("0s")), Ok(Duration::ZERO));
-        assert!(duration().at_least(Duration::from_secs(60)).read(&text("59s")).is_err());
+        duration().at_least(Duration::from_secs(60)).read(&text("59s")).unwrap_err();
     }
 
     #[test]
@@ -353,7 +353,7 @@ mod tests {
         let size = |given: RawValue| size_or_unlimited().read(&given);
         assert_eq!(size(string("unlimited")), Ok(None));
         assert_eq!(size(text("10GB")), Ok(Some(10_000_000_000)));
-        assert!(size(string("none at all")).is_err());
+        size(string("none at all")).unwrap_err();
         assert_eq!(hint(size(RawValue::Integer(0))), r#"0 is not a limit; for no limit write "unlimited""#);
         for zero in ["0", "0B", "0GiB"] {
             let expected = format!(r#""{zero}" is not a limit; for no limit write "unlimited""#);
@@ -363,7 +363,7 @@ mod tests {
         assert_eq!(count(string("unlimited")), Ok(None));
         assert_eq!(count(text("7")), Ok(Some(7)));
         assert_eq!(hint(count(RawValue::Integer(0))), r#"0 is not a limit; for no limit write "unlimited""#);
-        assert!(count(RawValue::Integer(-1)).is_err());
+        count(RawValue::Integer(-1)).unwrap_err();
     }
 
     #[test]
@@ -371,10 +371,10 @@ mod tests {
         assert_eq!(count().read(&RawValue::Integer(7)), Ok(7));
         assert_eq!(count().read(&text("7")), Ok(7));
         assert_eq!(hint(count().read(&string("7"))), "leave the quotes out");
-        assert!(count().at_least(1).read(&RawValue::Integer(0)).is_err());
+        count().at_least(1).read(&RawValue::Integer(0)).unwrap_err();
         assert_eq!(switch().read(&RawValue::Boolean(true)), Ok(true));
         assert_eq!(switch().read(&text("false")), Ok(false));
         assert_eq!(hint(switch().read(&string("true"))), "leave the quotes out");
-        assert!(switch().read(&text("yes")).is_err());
+        switch().read(&text("yes")).unwrap_err();
     }
 }

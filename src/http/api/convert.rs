@@ -139,8 +139,10 @@ pub(crate) fn retention_report(report: registry::RetentionReport) -> RetentionRe
     RetentionReport { run, repositories, kept, deleted, undo_until }
 }
 
-pub(crate) fn run_tag(tag: records::RunTag) -> RunTag {
+/// A tag of a run. `incomplete`: content of its image is missing or damaged.
+pub(crate) fn run_tag(tag: records::RunTag, incomplete: bool) -> RunTag {
     let reason = match (tag.is_restored, tag.is_gone) {
+        (true, _) if incomplete => "restored, but content of the image is missing or damaged",
         (true, _) => "",
         (false, true) => "its grace period has ended",
         (false, false) => "a new tag of this name exists",
@@ -151,6 +153,7 @@ pub(crate) fn run_tag(tag: records::RunTag) -> RunTag {
         digest: tag.digest,
         restored: tag.is_restored,
         reason: reason.to_owned(),
+        incomplete,
     }
 }
 

@@ -453,7 +453,7 @@ mod tests {
         assert_eq!(parse("/api/v1/nothing"), Err(PathError::NoSuchPath));
         assert_eq!(parse("/-/nothing"), Err(PathError::NoSuchPath));
         assert_eq!(parse("/-/retag/a"), Err(PathError::NoSuchPath));
-        assert!(parse("/Team").is_err());
+        parse("/Team").unwrap_err();
         // Without a request for HTML there are no pages.
         assert_eq!(Endpoint::parse("/team/app"), Err(PathError::NoSuchPath));
         assert_eq!(Endpoint::parse("/-/sign-in"), Err(PathError::NoSuchPath));

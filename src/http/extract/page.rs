@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(read("n=0").limit, 0);
         assert_eq!(read("n=1000000000000000000000000").limit, 1000);
         assert_eq!(read("last=").last, None);
-        assert!(PageRequest::read(Query::new(Some("n=-1")), 1000).is_err());
+        PageRequest::read(Query::new(Some("n=-1")), 1000).unwrap_err();
     }
 
     #[test]

@@ -144,9 +144,9 @@ mod tests {
         let held = budget.charge(Client::Account(1), 8 * MIB).await.unwrap();
         assert_eq!(budget.charge(Client::Account(1), 8 * MIB).await.unwrap_err(), NoRoom);
         let other = budget.charge(Client::Account(2), 8 * MIB).await;
-        assert!(other.is_ok());
+        other.unwrap();
         drop(held);
-        assert!(budget.charge(Client::Account(1), 8 * MIB).await.is_ok());
+        budget.charge(Client::Account(1), 8 * MIB).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -156,8 +156,8 @@ mod tests {
         for account in 0..4 {
             held.push(budget.charge(Client::Account(account), 8 * MIB).await.unwrap());
         }
-        assert!(budget.charge(Client::Account(9), 8 * MIB).await.is_err());
-        assert!(budget.charge(Client::Account(0), 2000).await.is_ok());
+        budget.charge(Client::Account(9), 8 * MIB).await.unwrap_err();
+        budget.charge(Client::Account(0), 2000).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -444,7 +444,7 @@ mod tests {
         let (mut stream, connection, _client) = watched();
         connection.begin_exchange();
         let waited = tokio::time::timeout(Duration::from_secs(3600), stream.read_u8()).await;
-        assert!(waited.is_err());
+        waited.unwrap_err();
     }
 
     #[tokio::test(start_paused = true)]

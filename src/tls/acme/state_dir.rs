@@ -123,6 +123,6 @@ mod tests {
         assert!(state_dir.certificate().unwrap().is_none());
         std::fs::remove_file(state_dir.certificate_file()).unwrap();
         std::fs::create_dir(state_dir.certificate_file()).unwrap();
-        assert!(state_dir.certificate().is_err());
+        state_dir.certificate().unwrap_err();
     }
 }

@@ -8,8 +8,13 @@ use serde_json::json;
 use super::read;
 use crate::harness::{Answer, Ask, By, OCI_INDEX, TestRegistry, Who, index_manifest, with_accounts};
 
+/// A registry that collects when it is asked to, and without grace.
 async fn without_grace() -> TestRegistry {
-    TestRegistry::start_with(|config| config.gc.grace = Duration::ZERO).await
+    TestRegistry::start_with(|config| {
+        config.gc.grace = Duration::ZERO;
+        config.gc.interval = Duration::ZERO;
+    })
+    .await
 }
 
 /// The report on the last line.

@@ -72,6 +72,23 @@ async fn run_deletes_what_the_preview_shows() {
     send(&registry, "undo", &json!({ "run": "unknown" })).await.fails(404, "MANIFEST_UNKNOWN");
 }
 
+/// The files of a deleted image may be removed by hand.
+#[tokio::test]
+async fn undone_run_names_tags_without_content() {
+    let mut registry = started(vec![retention("ci/**", "*")]).await;
+    let damaged = registry.repository("ci/app").of(&Who::root()).push_image("damaged").await;
+    registry.repository("ci/app").of(&Who::root()).push_image("sound").await;
+    let run: RetentionReport = read(&send(&registry, "run", &json!({})).await.is(200));
+    // The files are written, and nothing of them is in memory.
+    registry.restart().await;
+    std::fs::remove_file(registry.blob_file(&damaged.blobs[1].0)).unwrap();
+    let undone: RunUndone = read(&send(&registry, "undo", &json!({ "run": run.run.unwrap() })).await.is(200));
+    let found: Vec<_> =
+        undone.tags.iter().map(|tag| (tag.tag.as_str(), tag.restored, tag.incomplete)).collect();
+    assert_eq!((undone.restored, found), (2, vec![("damaged", true, true), ("sound", true, false)]));
+    assert!(undone.tags[0].reason.contains("is missing or damaged"), "{undone:?}");
+}
+
 #[tokio::test]
 async fn retention_keeps_children_and_ruled_tags() {
     let registry = with_accounts_and(|config| {

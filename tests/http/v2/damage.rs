@@ -55,7 +55,9 @@ async fn blob_is_sound(app: &Repository<'_>, digest: &Digest, content: &[u8]) {
 
 #[tokio::test]
 async fn damaged_blob_is_absent_until_pushed_again() {
-    let mut registry = TestRegistry::start().await;
+    let mut registry =
+        TestRegistry::start_with(|config| blobs_in_files(config, "damage of a file under a cached blob"))
+            .await;
     for size in [1_000, 300_000] {
         let contents: Vec<Vec<u8>> = (0..PUSHES * DAMAGES.len()).map(|_| random(size)).collect();
         for content in &contents {
@@ -245,7 +247,8 @@ async fn upload_recreates_a_removed_directory() {
 
 #[tokio::test]
 async fn upload_whose_file_is_gone_is_unknown() {
-    let mut registry = TestRegistry::start().await;
+    let mut registry =
+        TestRegistry::start_with(|config| blobs_in_files(config, "the files of uploads")).await;
     for restarted in [false, true] {
         let content = random(300_000);
         let digest = Algorithm::Sha256.digest(&content);
@@ -333,7 +336,9 @@ async fn cut_while_pulled(
 
 #[tokio::test]
 async fn blob_cut_short_while_pulled_ends_the_connection() {
-    let mut registry = TestRegistry::start().await;
+    let mut registry =
+        TestRegistry::start_with(|config| blobs_in_files(config, "a file that shrinks while it is mapped"))
+            .await;
     let digest = registry.repository("app").push_blob(random(40_000_000)).await;
     let plain = Client::new();
     cut_while_pulled(&registry, &plain, "http", Version::HTTP_11, &digest).await;

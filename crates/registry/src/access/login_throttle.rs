@@ -344,7 +344,7 @@ mod tests {
         let mut attempts: Vec<_> = (0..6 + WAITING).map(|index| attempt(index).unwrap()).collect();
         assert_eq!(attempt(1000).err(), Some(TooMany { retry_after: RETRY_WHEN_FULL }));
         attempts.pop();
-        assert!(attempt(1001).is_ok());
+        attempt(1001).unwrap();
     }
 
     #[test]
@@ -364,12 +364,12 @@ mod tests {
     fn wrong_tokens_are_refused_by_network() {
         let throttle = LoginThrottle::new(LIMITS);
         let now = Instant::now();
-        assert!(throttle.wrong_token(ip("10.0.0.1"), now).is_ok());
-        assert!(throttle.wrong_token(ip("10.0.0.1"), now).is_ok());
+        throttle.wrong_token(ip("10.0.0.1"), now).unwrap();
+        throttle.wrong_token(ip("10.0.0.1"), now).unwrap();
         assert_eq!(throttle.wrong_token(ip("10.0.0.1"), now), Err(TooMany { retry_after: seconds(5) }));
-        assert!(throttle.wrong_token(ip("10.0.0.2"), now).is_ok());
-        assert!(throttle.wrong_token(ip("10.0.0.1"), now + seconds(5)).is_ok());
-        assert!(throttle.registration(ip("10.0.0.1"), now).is_ok());
+        throttle.wrong_token(ip("10.0.0.2"), now).unwrap();
+        throttle.wrong_token(ip("10.0.0.1"), now + seconds(5)).unwrap();
+        throttle.registration(ip("10.0.0.1"), now).unwrap();
         assert_eq!(throttle.registration(ip("10.0.0.1"), now), Err(TooMany { retry_after: seconds(60) }));
     }
 
@@ -379,7 +379,7 @@ mod tests {
         let now = Instant::now();
         for index in 0..3 * u32::try_from(ENTRIES).unwrap() {
             let address = IpAddr::from(index.to_be_bytes());
-            assert!(throttle.attempt(&name(&format!("user{index}")), address, now).is_ok());
+            throttle.attempt(&name(&format!("user{index}")), address, now).unwrap();
         }
         let counted = throttle.counted();
         assert!(counted.pairs.len() <= ENTRIES && counted.networks.len() <= ENTRIES);

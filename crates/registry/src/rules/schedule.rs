@@ -68,7 +68,7 @@ mod tests {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(3 * 3_600 + 30 * 60);
         assert_eq!(schedule.next(SystemTime::UNIX_EPOCH), Some(time));
         assert_eq!(schedule.next(time), Some(time + day));
-        assert!("daily at three".parse::<Schedule>().is_err());
-        assert!("61 * * * *".parse::<Schedule>().is_err());
+        "daily at three".parse::<Schedule>().unwrap_err();
+        "61 * * * *".parse::<Schedule>().unwrap_err();
     }
 }

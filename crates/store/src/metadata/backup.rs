@@ -80,7 +80,7 @@ impl RestoredDatabase {
 
     /// Removes the state of the machine of the backup, and has the next start write all links. The directory
     /// `repositories/` is of another time, and its missing links would count as deletions of another program.
-    /// Other consumers of the outbox do not get these changes, nor those that the server has passed on after
+    /// Links in the bucket are compared with the metadata again. Other consumers of the outbox do not get these changes, nor those that the server has passed on after
     /// the backup. Pending deliveries to webhooks are parked: the server of the backup has sent them, or
     /// still does.
     pub(crate) fn prepare(&self) -> Result<(), StoreError> {
@@ -100,6 +100,7 @@ impl RestoredDatabase {
                FROM tags t JOIN repositories r ON r.id = t.repository JOIN blobs b ON b.id = t.blob;
              UPDATE change_consumers SET cursor = (SELECT COALESCE(MAX(id), cursor) FROM changes)
                WHERE name <> 'view';
+             UPDATE identity SET restoration = lower(hex(randomblob(8)));
              UPDATE webhook_deliveries
                SET state = 'parked', answer = 'not sent: it waited when its backup was restored'
                WHERE state = 'pending';

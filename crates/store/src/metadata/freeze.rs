@@ -67,6 +67,6 @@ mod tests {
         drop(frozen);
         put(&metadata, manifest("app", "two")).await;
         metadata.freeze().await.unwrap().keep();
-        assert!(metadata.put_manifest(manifest("app", "three")).await.is_err());
+        metadata.put_manifest(manifest("app", "three")).await.unwrap_err();
     }
 }

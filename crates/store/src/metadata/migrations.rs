@@ -76,6 +76,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(27, "the primary of several servers", "0027_primary.sql", both),
     migration!(28, "changes by repository", "0028_changes_of_repository.sql", both),
     migration!(29, "media types of webhooks", "0029_webhook_media_types.sql", both),
+    migration!(30, "restorations of the database", "0030_restoration.sql", both),
 ];
 
 /// The first schema for PostgreSQL, and its version.
@@ -402,6 +403,7 @@ mod tests {
             // An index only.
             28 => String::new(),
             29 => "UPDATE webhooks SET media_types = '[\"a/b\"]'".to_owned(),
+            30 => "UPDATE identity SET restoration = '0123456789abcdef'".to_owned(),
             version => panic!("the migration to version {version} has no rows"),
         }
     }

@@ -50,6 +50,18 @@ impl Metadata {
         self.read(move |sql| problems_of(sql, &name)).await
     }
 
+    /// The id of the database, and its last restoration if it was ever restored. Links that were complete for
+    /// another state may be newer than the metadata.
+    pub(crate) async fn restored_state(&self) -> Result<String, StoreError> {
+        self.read(|sql| {
+            let state =
+                "SELECT id || CASE restoration WHEN '' THEN '' ELSE ' ' || restoration END FROM identity";
+            let state = sql.first(state, &[], |row| row.get(0))?;
+            state.ok_or_else(|| StoreError::Damaged("the database has no id".to_owned()))
+        })
+        .await
+    }
+
     /// All links that a repository should have, with its pending items, from one snapshot.
     pub async fn repository_links(&self, repository: &RepositoryName) -> Result<RepositoryLinks, StoreError> {
         let repository = repository.clone();

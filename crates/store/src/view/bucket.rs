@@ -59,7 +59,7 @@ impl View {
     }
 
     async fn try_complete_bucket(&self, bucket: &BucketLinks) -> Result<(), StoreError> {
-        let id = self.inner.metadata.id();
+        let state = self.inner.metadata.restored_state().await?;
         let complete = bucket.complete_for().await?;
         if !self.inner.writes_bucket {
             return match complete {
@@ -67,7 +67,7 @@ impl View {
                 None => Ok(()),
             };
         }
-        if complete.as_deref() == Some(id) {
+        if complete.as_deref() == Some(&*state) {
             return Ok(());
         }
         let mut compared = HashSet::new();
@@ -90,7 +90,7 @@ impl View {
                 changed += self.compare_repository(bucket, repository).await?;
             }
         }
-        bucket.set_complete(id).await?;
+        bucket.set_complete(&state).await?;
         tracing::info!(changed, links = bucket.place(), "the links in the bucket are complete");
         Ok(())
     }

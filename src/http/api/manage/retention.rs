@@ -36,12 +36,20 @@ pub(crate) async fn undo(mut call: Call<'_>) -> Result<Response, Error> {
     let UndoRun { run } = body(&mut call).await?;
     let registry = call.registry();
     let id = run.clone();
-    let tags = finished(tokio::spawn(async move { registry.undo_retention(&id).await }).await)?;
+    let undone = async move {
+        let mut tags = Vec::new();
+        for tag in registry.undo_retention(&id).await? {
+            let incomplete = tag.is_restored && registry.lacks_content(&tag.repository, &tag.digest).await;
+            tags.push(convert::run_tag(tag, incomplete));
+        }
+        Ok(tags)
+    };
+    let tags = finished(tokio::spawn(undone).await)?;
     if tags.is_empty() {
         return Err(registry::Error::NoRun(run).into());
     }
-    let restored = tags.iter().filter(|tag| tag.is_restored).count() as u64;
-    Ok(ok(&RunUndone { restored, tags: tags.into_iter().map(convert::run_tag).collect() }))
+    let restored = tags.iter().filter(|tag| tag.restored).count() as u64;
+    Ok(ok(&RunUndone { restored, tags }))
 }
 
 fn must_administrate(call: &Call<'_>) -> Result<(), Error> {

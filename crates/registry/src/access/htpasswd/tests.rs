@@ -113,5 +113,5 @@ fn changed_file_is_reloaded_after_debounce() {
 #[test]
 fn missing_file_is_an_error_at_start() {
     let directory = tempfile::tempdir().unwrap();
-    assert!(File::open(&directory.path().join("passwd")).is_err());
+    assert!(File::open(&directory.path().join("passwd")).is_err(), "the file is not there");
 }

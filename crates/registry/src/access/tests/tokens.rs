@@ -112,7 +112,7 @@ async fn refresh_token_yields_bearers_only() {
     // A change of the password revokes refresh tokens.
     let refresh = fixture.issue(&ann, &[], true).await.unwrap().refresh_token.unwrap();
     fixture.set_password("ann", "another password").await;
-    assert!(fixture.refresh(&refresh, HOME).await.is_err());
+    fixture.refresh(&refresh, HOME).await.unwrap_err();
     // A sign-in with a personal token gets no refresh token.
     let (token, _) = fixture.token("ann", None, None).await;
     let by_token = fixture.signed_in(&bearer(&token)).await;

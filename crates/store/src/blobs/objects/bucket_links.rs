@@ -1,7 +1,7 @@
 //! Links of the `repositories/` view in a bucket, where distribution reads them.
 //!
-//! An object beside them names the database whose links are complete there. Without it, the links are
-//! compared with the metadata before they count.
+//! An object beside them names the database whose links are complete there, and its last restoration. Without
+//! it, the links are compared with the metadata before they count.
 
 use std::sync::Arc;
 
@@ -68,15 +68,15 @@ impl BucketLinks {
         self.bucket.list(prefix).map_ok(move |(key, _)| path(key)).boxed()
     }
 
-    /// Returns the id of the database whose links are complete.
+    /// Returns the state of the database whose links are complete.
     pub(crate) async fn complete_for(&self) -> Result<Option<String>, StoreError> {
-        let id = self.bucket.get(&self.keys.complete_links()).await?;
-        Ok(id.map(|id| String::from_utf8_lossy(&id).trim().to_owned()))
+        let state = self.bucket.get(&self.keys.complete_links()).await?;
+        Ok(state.map(|state| String::from_utf8_lossy(&state).trim().to_owned()))
     }
 
     /// Records that the links of a database are complete.
-    pub(crate) async fn set_complete(&self, id: &str) -> Result<(), StoreError> {
-        self.bucket.put(&self.keys.complete_links(), vec![Bytes::from(format!("{id}\n"))]).await
+    pub(crate) async fn set_complete(&self, state: &str) -> Result<(), StoreError> {
+        self.bucket.put(&self.keys.complete_links(), vec![Bytes::from(format!("{state}\n"))]).await
     }
 
     /// Records that the links are no longer written.
