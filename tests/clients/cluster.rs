@@ -117,6 +117,8 @@ fn status(flags: &str, url: &str) -> String {
 #[test]
 fn docker_pushes_and_pulls_through_any_server() {
     let cluster = Cluster::start("cluster_docker", "");
+    // The last replica has just started, and waits until it has found the primary.
+    assert_eq!(status("-X POST", &cluster.blob_uploads(2)), "202");
     let nginx = cluster.nginx();
     docker_runs_an_image(cluster.server(1), "from a replica");
     let engine = Engine::shared();
