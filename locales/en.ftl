@@ -512,6 +512,7 @@ retention-intro = Rules delete tags that they do not keep. A preview deletes not
 retention-none = No rule is set. Rules are settings of the operator, such as:
 retention-keeps = Keeps
 retention-configured = configuration
+retention-server = all repositories (API)
 retention-newest = { $count ->
     [one] the newest tag
    *[other] the { $number } newest tags

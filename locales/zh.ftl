@@ -458,6 +458,7 @@ retention-intro = 规则会删除它们不保留的标签。预览不会删除�
 retention-none = 没有设置规则。规则由运维者在配置中设置，例如：
 retention-keeps = 保留
 retention-configured = 配置
+retention-server = 所有仓库（API）
 retention-newest = 最新的 { $number } 个标签
 retention-newest-version = 版本最高的 { $number } 个标签
 retention-pushed = { $value }内推送过的

@@ -288,6 +288,9 @@ settings! {
 
         /// The file with the password of the database's user.
         password_file: Option<PathBuf> = None, optional_path();
+
+        /// The number of connections to PostgreSQL for reads. Each server has up to three more.
+        connections: usize = 8, count().at_least(1);
     }
 
     /// Several servers for one registry, with `metadata.url` and `blobs.url`. One of them, the primary, makes

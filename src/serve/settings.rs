@@ -85,7 +85,8 @@ pub(super) fn database(config: &Config) -> Result<Option<DatabaseUrl>, StoreErro
     if config.backup.directory.is_some() {
         return refused("backup.directory is for metadata in a file: back up PostgreSQL with its own tools");
     }
-    let database = url.database.clone();
+    let readers = u32::try_from(metadata.connections).unwrap_or(u32::MAX);
+    let database = url.database.clone().with_readers(readers);
     let Some(file) = &metadata.password_file else { return Ok(Some(database)) };
     let password = operator_file::read_to_string(file)
         .map_err(|error| StoreError::io("read metadata.password_file", file, error))?;

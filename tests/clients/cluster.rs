@@ -2,21 +2,28 @@
 //! nginx and directly, while servers end and the database restarts.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use tempfile::TempDir;
 
+use crate::client::client;
+use crate::harness::object_servers::faults::Fault;
 use crate::harness::postgres::{SERVER, Server as Database, psql, unused_port, with_schema};
 use crate::harness::{
     Engine, Image, Nginx, ObjectStore, PASSWORD, Page, Server, Terminal, docker_runs_an_image, free_address,
 };
+use crate::model::{Model, SETTINGS};
 
 /// Servers with one database and one bucket.
 struct Cluster {
     store: ObjectStore,
+    /// The fault of a proxy before the bucket.
+    fault: Fault,
     schema: String,
     settings: String,
     addresses: [String; 3],
@@ -31,8 +38,13 @@ impl Cluster {
     }
 
     fn start_on(schema: String, settings: &str) -> Cluster {
+        Cluster::start_with(schema, settings, Fault::Nothing)
+    }
+
+    fn start_with(schema: String, settings: &str, fault: Fault) -> Cluster {
         let mut cluster = Cluster {
             store: ObjectStore::start(),
+            fault,
             schema,
             settings: settings.to_owned(),
             addresses: [(); 3].map(|()| free_address()),
@@ -48,11 +60,13 @@ impl Cluster {
 
     fn launch(&mut self, server: usize) {
         let address = &self.addresses[server];
+        let bucket = match self.fault {
+            Fault::Nothing => self.store.settings("cluster"),
+            fault => self.store.settings_with(fault, "cluster"),
+        };
         let settings = format!(
             "{}[metadata]\nurl = \"{}\"\n[cluster]\naddress = \"http://{address}\"\n{}",
-            self.settings,
-            self.schema,
-            self.store.settings("cluster")
+            self.settings, self.schema, bucket
         );
         let data = self.data.path().join(server.to_string());
         self.servers[server] = Some(Server::configured_at(address, &data, &settings));
@@ -70,10 +84,20 @@ impl Cluster {
 
     /// Waits until a server that runs is the primary.
     fn await_primary(&self) -> usize {
+        self.await_primary_with("")
+    }
+
+    /// Waits until a server that runs is the primary, and takes a push of this account.
+    fn await_primary_as(&self, account: &str) -> usize {
+        self.await_primary_with(&format!("-u '{account}:{PASSWORD}'"))
+    }
+
+    fn await_primary_with(&self, flags: &str) -> usize {
         let mut found = None;
+        let flags = format!("-X POST {flags}");
         eventually("a primary", || {
             found = self.primary().filter(|primary| {
-                self.servers[*primary].is_some() && status("-X POST", &self.blob_uploads(*primary)) == "202"
+                self.servers[*primary].is_some() && status(&flags, &self.blob_uploads(*primary)) == "202"
             });
             found.is_some()
         });
@@ -416,6 +440,70 @@ fn acknowledged_pushes_survive_failovers() {
         database = std::mem::replace(&mut standby, next);
     }
     pushers.end(&cluster);
+}
+
+/// Each fifth request to the bucket fails, servers are killed and the database restarts, while clients change
+/// the same content in all ways and garbage is collected.
+#[test]
+fn acknowledged_operations_survive_faults_of_several_servers() {
+    const CLIENTS: u64 = 4;
+    let database = Database::start(unused_port());
+    let schema = with_schema(&database.socket_url(), "cluster_model");
+    let settings = format!("{SETTINGS}[gc]\ngrace = \"2s\"\ninterval = \"2s\"\nuntagged = \"0s\"\n");
+    let mut cluster = Cluster::start_with(schema, &settings, Fault::Fail(5));
+    cluster.add_user("root", "--admin");
+    cluster.server(0).says("grant add everyone pull team/**");
+    let nginx = cluster.nginx();
+    let url = format!("http://{}", nginx.at("").trim_end_matches('/'));
+    let authorization = format!("Basic {}", BASE64.encode(format!("root:{PASSWORD}")));
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let http = client();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|number| {
+            let mut model =
+                Model::new(1, number, CLIENTS, &authorization, acknowledged.clone()).behind_proxy();
+            let (http, url, is_over) = (http.clone(), url.clone(), is_over.clone());
+            runtime.spawn(async move {
+                while !is_over.load(Ordering::Relaxed) {
+                    // An operation without an answer may be carried out or not.
+                    _ = model.operate(&http, &url).await;
+                }
+                model
+            })
+        })
+        .collect();
+    let go_on = || {
+        let before = acknowledged.load(Ordering::Relaxed);
+        eventually("operations go on", || {
+            acknowledged.load(Ordering::Relaxed) >= before + 40 || clients.iter().any(|one| one.is_finished())
+        });
+    };
+    for round in 0..4 {
+        go_on();
+        if round == 2 {
+            database.restart("immediate");
+        } else {
+            let primary = cluster.await_primary_as("root");
+            let victim = if round == 1 { (primary + 1) % 3 } else { primary };
+            cluster.servers[victim].take().expect("it runs").kill();
+            cluster.await_primary_as("root");
+            cluster.launch(victim);
+        }
+    }
+    go_on();
+    is_over.store(true, Ordering::Relaxed);
+    let primary = cluster.await_primary_as("root");
+    for client in clients {
+        let mut model = runtime.block_on(client).expect("the model holds");
+        for address in &cluster.addresses {
+            runtime.block_on(model.settle(&http, &format!("http://{address}"))).expect("an answer");
+        }
+    }
+    let checked = cluster.server(primary).says("check --read");
+    assert!(checked.contains(": nothing missing"), "{checked}");
+    println!("{} acknowledged operations, none lost", acknowledged.load(Ordering::Relaxed));
 }
 
 #[test]

@@ -8,6 +8,9 @@ mod acme;
 mod azure;
 mod buildah;
 mod buildkit;
+#[allow(dead_code, reason = "the tests of durability need more of it")]
+#[path = "../durability/client.rs"]
+mod client;
 mod cluster;
 mod collection;
 mod container_image;
@@ -27,6 +30,9 @@ mod management_api;
 mod migration;
 mod migration_guide;
 mod mirror;
+#[allow(dead_code, reason = "the tests of durability need more of it")]
+#[path = "../durability/model.rs"]
+mod model;
 mod nginx;
 mod object_store;
 mod operation_guide;
@@ -34,6 +40,8 @@ mod oras;
 mod podman;
 mod postgres;
 mod pulls;
+#[path = "../durability/random.rs"]
+mod random;
 mod regctl;
 mod relocation;
 mod rules;

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::client::client;
 use crate::pusher;
+use crate::random;
 use crate::server::Server;
 
 pub(crate) const MIB: usize = 1024 * 1024;
@@ -81,7 +82,7 @@ async fn blob_beyond_free_space_is_507_and_leaves_nothing() {
     let free = disk.free();
 
     for _ in 0..3 {
-        let blob = pusher::content(99, 64 * MIB);
+        let blob = random::content(99, 64 * MIB);
         let digest = oci::Algorithm::Sha256.digest(&blob);
         let answer =
             http.post(format!("{url}/v2/team/big/blobs/uploads/?digest={digest}")).body(blob).send().await;
@@ -243,7 +244,7 @@ async fn reserve_refuses_before_the_disk_is_full() {
     let (http, url) = (client(), server.url());
     let image = pusher::push_image(&http, &url, 1).await.unwrap();
     for seed in 0..8 {
-        let blob = pusher::content(100 + seed, 8 * MIB);
+        let blob = random::content(100 + seed, 8 * MIB);
         let digest = oci::Algorithm::Sha256.digest(&blob);
         let answer =
             http.post(format!("{url}/v2/team/big/blobs/uploads/?digest={digest}")).body(blob).send().await;

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::client::client;
 use crate::pusher::{self, Image};
+use crate::random;
 use crate::server::Server;
 
 /// Rounds in the ordinary run. `WHARFINGER_KILLS=500 cargo test --test durability kill` makes a
@@ -51,7 +52,7 @@ fn acknowledged_pushes_survive_random_kills() {
             })
             .collect();
         // From before the first blob to some hundred images later.
-        std::thread::sleep(Duration::from_millis(pusher::content(round, 1)[0].into()));
+        std::thread::sleep(Duration::from_millis(random::content(round, 1)[0].into()));
         server.kill();
         for pusher in pushers {
             runtime.block_on(pusher).unwrap();

@@ -15,9 +15,12 @@ mod kill;
 mod lease;
 mod memory;
 mod mirror;
+#[allow(dead_code, reason = "the tests of several servers need more of it")]
+mod model;
 mod order;
 mod power;
 mod pusher;
+mod random;
 #[allow(dead_code, reason = "the receiver of tests/http serves more tests")]
 #[path = "../http/harness/receiver.rs"]
 mod receiver;

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::client::client;
 use crate::pusher;
+use crate::random;
 use crate::server::Server;
 
 const MIB: usize = 1024 * 1024;
@@ -138,7 +139,7 @@ fn unfinished_manifests_use_bounded_memory() {
 
 /// Yields the bytes of a large blob as they are sent.
 fn pieces(seed: u64, mib: usize) -> impl Iterator<Item = Bytes> {
-    let block = pusher::content(seed, MIB);
+    let block = random::content(seed, MIB);
     (0..mib as u64).map(move |number| {
         let mut block = block.clone();
         block[..8].copy_from_slice(&number.to_le_bytes());

@@ -8,12 +8,12 @@ use tempfile::TempDir;
 
 use crate::client::client;
 use crate::full_disk::{MIB, SmallDisk};
-use crate::pusher;
+use crate::random;
 use crate::server::Server;
 
 /// Pushes a blob to the upstream and returns its bytes and digest.
 async fn push(upstream: &Server, seed: u64, size: usize) -> (Vec<u8>, Digest) {
-    let content = pusher::content(seed, size);
+    let content = random::content(seed, size);
     let digest = Algorithm::Sha256.digest(&content);
     let url = format!("{}/v2/app/blobs/uploads/?digest={digest}", upstream.url());
     let pushed = client().post(url).body(content.clone()).send().await.unwrap();
@@ -169,7 +169,7 @@ async fn pull_through(load: &Load) -> Figures {
 async fn push_image(http: &Client, upstream: &Server, seed: u64, size: usize) -> (String, Digest) {
     let repository = format!("app-{}", seed % 20);
     let mut parts = Vec::new();
-    for content in [format!(r#"{{"seed":{seed}}}"#).into_bytes(), pusher::content(seed + 100, size)] {
+    for content in [format!(r#"{{"seed":{seed}}}"#).into_bytes(), random::content(seed + 100, size)] {
         let digest = Algorithm::Sha256.digest(&content);
         let part = format!(r#""digest":"{digest}","size":{}"#, content.len());
         let url = format!("{}/v2/{repository}/blobs/uploads/?digest={digest}", upstream.url());

@@ -3,6 +3,8 @@
 use oci::{Algorithm, Digest};
 use reqwest::{Client, StatusCode};
 
+use crate::random::content;
+
 /// An image that was or may have been acknowledged.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
@@ -10,20 +12,6 @@ pub(crate) struct Image {
     pub(crate) tag: String,
     pub(crate) manifest: Digest,
     pub(crate) blobs: Vec<Digest>,
-}
-
-/// Returns incompressible bytes that depend on the seed.
-pub(crate) fn content(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
 }
 
 /// The ways to push a blob (distribution-spec, "Pushing blobs").

@@ -114,20 +114,3 @@ impl<W> Running<W> {
         }
     }
 }
-
-/// A random sequence that a seed repeats (xorshift).
-pub(crate) struct Random(u64);
-
-impl Random {
-    /// A sequence for each number.
-    pub(crate) fn new(seed: u64, number: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number * 77) | 1)
-    }
-
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-}

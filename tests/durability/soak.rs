@@ -17,8 +17,8 @@ use tempfile::TempDir;
 
 use crate::client::{NoAnswer, Request as _};
 use crate::faults::{Control, number, preloaded};
-use crate::pusher::content;
-use crate::rounds::{self, Random, Workers};
+use crate::random::{Random, content};
+use crate::rounds::{self, Workers};
 use crate::server::Server;
 
 /// Rounds of the ordinary run. `just soak 500 7` makes a long one (rounds, seed).

@@ -25,7 +25,9 @@ pub struct Rules {
 /// A retention rule with its owner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RetentionRuleInForce {
-    /// The user or the organisation that has set it. `null` for one of the configuration.
+    /// `configuration`, `server` if an administrator has set it for all repositories, or `owner`.
+    pub origin: String,
+    /// The user or the organisation that has set it.
     #[schemars(with = "Option<String>")]
     pub owner: Option<AccountName>,
     pub rule: RetentionRule,

@@ -83,7 +83,7 @@ pub use error::{Error, ReceiveError};
 pub use lifecycle::Opened;
 pub use redirect::Redirect;
 pub use reserve::Reserve;
-pub use retention::{RetainedDeletion, RetentionPolicy, RetentionReport};
+pub use retention::{RetainedDeletion, RetentionPolicy, RetentionReport, RuleOrigin};
 pub use storage_state::DiskState;
 pub use store::metadata::SCHEMA_VERSION;
 pub use warn_limit::WarnLimit;

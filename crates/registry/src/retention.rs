@@ -8,9 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use accounts::AccountName;
 use oci::{Digest, RepositoryName, Tag};
-use store::metadata::{AuditOutcome, ChangeKind, Decide, RunTag, TagState};
+use store::metadata::{ChangeKind, Decide, RunTag, TagState};
 
-use crate::access::AuditEvent;
 use crate::rules::{RetentionRule, Rules, retention};
 use crate::{Error, Registry};
 
@@ -67,14 +66,26 @@ pub struct RetentionReport {
     pub undo_until: Option<SystemTime>,
 }
 
-/// The rules of all owners. Those of one owner are compiled at a time, which bounds the memory: repositories
-/// come in the order of their names.
-struct OwnerRules {
+/// The origin of a retention rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuleOrigin {
+    /// The configuration.
+    Configuration,
+    /// An administrator has set it for all repositories.
+    Server,
+    /// This user or organisation has set it for its repositories.
+    Owner(AccountName),
+}
+
+/// The rules of the server and of all owners. Those of one owner are compiled at a time, which bounds the
+/// memory: repositories come in the order of their names.
+struct StoredRules {
+    server: Vec<RetentionRule>,
     json: HashMap<String, String>,
     current: Option<(String, Vec<RetentionRule>)>,
 }
 
-impl OwnerRules {
+impl StoredRules {
     fn of(&mut self, owner: &str) -> &[RetentionRule] {
         let Some(json) = self.json.get(owner) else { return &[] };
         let current = self.current.take().filter(|(name, _)| name == owner);
@@ -106,11 +117,22 @@ impl Registry {
         if !is_preview {
             job.started();
         }
-        let retained = self.retain_all(only, is_preview, |repositories| job.progress(repositories)).await;
+        let mut report = RetentionReport::default();
+        let progress = |repositories| job.progress(repositories);
+        let retained = self.retain_all(only, is_preview, progress, &mut report).await;
         if !is_preview {
             job.ended(&retained);
         }
-        let report = retained?;
+        if let Err(error) = retained {
+            if let (Some(run), deleted @ 1..) = (&report.run, report.deleted.len()) {
+                tracing::warn!(
+                    run,
+                    deleted,
+                    "a retention run failed after deletions; `wharfinger undo --run` takes them back"
+                );
+            }
+            return Err(error);
+        }
         if let Some(run) = &report.run {
             let detail =
                 serde_json::json!({ "run": run, "deleted": report.deleted.len(), "kept": report.kept });
@@ -124,32 +146,32 @@ impl Registry {
         only: Option<&RepositoryName>,
         is_preview: bool,
         progress: impl Fn(u64) + Send + Sync,
-    ) -> Result<RetentionReport, Error> {
+        report: &mut RetentionReport,
+    ) -> Result<(), Error> {
         let _running = self.inner.retention.lock().await;
         // The decisions need the last pulls.
         self.flush_pulls().await?;
         let run = run_id();
-        let mut report =
-            RetentionReport { run: (!is_preview).then(|| run.clone()), ..RetentionReport::default() };
+        report.run = (!is_preview).then(|| run.clone());
         let grace = self.policy().garbage.grace;
         report.undo_until = SystemTime::now().checked_add(grace).filter(|_| !is_preview && !grace.is_zero());
-        let mut by_owner = self.rules_of_owners().await?;
+        let mut stored = self.stored_rules().await?;
         if let Some(only) = only {
-            self.retain(only, &mut by_owner, &run, is_preview, &mut report).await?;
-            return Ok(report);
+            self.retain(only, &mut stored, &run, is_preview, report).await?;
+            return Ok(());
         }
         let mut after: Option<RepositoryName> = None;
         loop {
             let page =
                 self.metadata.all_repositories(after.as_ref().map(RepositoryName::as_str), PAGE).await?;
             for repository in &page {
-                self.retain(repository, &mut by_owner, &run, is_preview, &mut report).await?;
+                self.retain(repository, &mut stored, &run, is_preview, report).await?;
                 if !is_preview {
                     progress(report.repositories);
                 }
             }
             if page.len() < PAGE {
-                return Ok(report);
+                return Ok(());
             }
             after = page.last().cloned();
         }
@@ -158,7 +180,7 @@ impl Registry {
     async fn retain(
         &self,
         repository: &RepositoryName,
-        by_owner: &mut OwnerRules,
+        stored: &mut StoredRules,
         run: &str,
         is_preview: bool,
         report: &mut RetentionReport,
@@ -166,7 +188,8 @@ impl Registry {
         let policy = self.policy();
         let owner = repository.as_str().split('/').next().unwrap_or_default();
         let mut rules = policy.retention.rules.clone();
-        rules.extend_from_slice(by_owner.of(owner));
+        rules.extend_from_slice(&stored.server);
+        rules.extend_from_slice(stored.of(owner));
         if !rules.iter().any(|rule| rule.concerns(repository)) {
             return Ok(());
         }
@@ -182,10 +205,10 @@ impl Registry {
                     reason: deletion.reason,
                     with_manifest: deletion.with_manifest,
                 };
-                if !is_preview {
-                    self.record_deletion(&deletion, run).await;
-                }
                 report.deleted.push(deletion);
+            }
+            if !is_preview {
+                self.inner.accounts.show_audited(&step.audited);
             }
             if !step.more || is_preview {
                 report.kept += step.kept;
@@ -194,56 +217,58 @@ impl Registry {
         }
     }
 
-    async fn record_deletion(&self, deletion: &RetainedDeletion, run: &str) {
-        let RetainedDeletion { repository, tag, digest, reason, .. } = deletion;
-        let event = AuditEvent {
-            account: Some("(retention)".to_owned()),
-            address: None,
-            action: "retention.delete",
-            object: Some(format!("{repository}:{tag}")),
-            verdict: AuditOutcome::Allowed,
-            status: None,
-            request_id: None,
-            detail: Some(format!("{digest}; {reason}; run {run}")),
-        };
-        self.inner.accounts.record_durably(event).await;
-    }
-
-    async fn rules_of_owners(&self) -> Result<OwnerRules, Error> {
+    async fn stored_rules(&self) -> Result<StoredRules, Error> {
         let rules = self.metadata.all_retention_rules().await?;
         let json = rules.into_iter().map(|(owner, json)| (owner.to_string(), json)).collect();
-        Ok(OwnerRules { json, current: None })
+        Ok(StoredRules { server: self.server_rules().await?, json, current: None })
+    }
+
+    /// The rules that an administrator has set for all repositories.
+    async fn server_rules(&self) -> Result<Vec<RetentionRule>, Error> {
+        let json = self.metadata.retention_rules(None).await?.unwrap_or_else(|| "[]".to_owned());
+        Ok(retention::from_json(&json).unwrap_or_else(|error| {
+            tracing::error!(%error, "the retention rules of the server cannot be read, and are skipped");
+            Vec::new()
+        }))
     }
 
     /// Returns the retention rules in the order in which they apply: those of the configuration, then those
-    /// of owners. The rules of an owner that cannot be read are left out.
+    /// that an administrator has set for all repositories, then those of owners. Rules that cannot be read
+    /// are left out.
     ///
     /// # Errors
     /// Only those of the store.
-    pub async fn retention_rules(&self) -> Result<Vec<(Option<AccountName>, RetentionRule)>, Error> {
+    pub async fn retention_rules(&self) -> Result<Vec<(RuleOrigin, RetentionRule)>, Error> {
         let policy = self.inner.policy.load();
-        let mut rules: Vec<_> = policy.retention.rules.iter().map(|rule| (None, rule.clone())).collect();
+        let configured = policy.retention.rules.iter().cloned();
+        let mut rules: Vec<_> = configured.map(|rule| (RuleOrigin::Configuration, rule)).collect();
+        rules.extend(self.server_rules().await?.into_iter().map(|rule| (RuleOrigin::Server, rule)));
         for (owner, json) in self.metadata.all_retention_rules().await? {
             let own = retention::from_json(&json).unwrap_or_default();
-            rules.extend(own.into_iter().map(|rule| (Some(owner.clone()), rule)));
+            rules.extend(own.into_iter().map(|rule| (RuleOrigin::Owner(owner.clone()), rule)));
         }
         Ok(rules)
     }
 
-    /// The retention rules of an owner, as it has set them; `None` if it has none.
+    /// The retention rules that an owner has set, or an administrator for all repositories; `None` if there
+    /// are none.
     ///
     /// # Errors
     /// Only those of the store.
-    pub async fn owner_retention(&self, owner: &AccountName) -> Result<Option<String>, Error> {
+    pub async fn stored_retention(&self, owner: Option<&AccountName>) -> Result<Option<String>, Error> {
         Ok(self.metadata.retention_rules(owner).await?)
     }
 
-    /// Sets the retention rules of an owner, after [`retention::from_json`] has accepted them. `None` removes
-    /// them.
+    /// Sets the retention rules of an owner, or those for all repositories, after [`retention::from_json`]
+    /// has accepted them. `None` removes them.
     ///
     /// # Errors
     /// Only those of the store.
-    pub async fn set_owner_retention(&self, owner: &AccountName, rules: Option<String>) -> Result<(), Error> {
+    pub async fn set_stored_retention(
+        &self,
+        owner: Option<&AccountName>,
+        rules: Option<String>,
+    ) -> Result<(), Error> {
         Ok(self.metadata.set_retention_rules(owner, rules).await?)
     }
 

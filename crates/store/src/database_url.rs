@@ -18,7 +18,12 @@ pub struct DatabaseUrl {
     pub(crate) config: Config,
     pub(crate) encryption: Encryption,
     pub(crate) role: ServerRole,
+    /// The number of concurrent reads. Each waits for the network most of the time.
+    pub(crate) readers: u32,
 }
+
+/// The number of connections for reads, unless it is set.
+pub const READERS: u32 = 8;
 
 /// The role of a server among those that use one database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,7 +105,7 @@ impl DatabaseUrl {
         if config.get_application_name().is_none() {
             config.application_name("wharfinger");
         }
-        Ok(Self { config, encryption, role: ServerRole::Alone })
+        Ok(Self { config, encryption, role: ServerRole::Alone, readers: READERS })
     }
 
     /// The time for a session to begin. `connect_timeout` is that for one address of a host, and ends before
@@ -109,6 +114,12 @@ impl DatabaseUrl {
         let for_each = self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
         let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(u32::MAX);
         for_each.saturating_mul(hosts.saturating_mul(2))
+    }
+
+    /// The same database with at most this number of connections for reads.
+    #[must_use]
+    pub fn with_readers(self, readers: u32) -> Self {
+        Self { readers, ..self }
     }
 
     /// The same database for a server with this role.

@@ -129,7 +129,12 @@ impl StoreError {
     /// Returns whether another program has locked the database.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        self.database_kind() == Some(DatabaseErrorKind::Locked)
+        matches!(self.database_kind(), Some(DatabaseErrorKind::Locked | DatabaseErrorKind::Conflict))
+    }
+
+    /// Whether another transaction was in the way: the same operation can succeed at once.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.database_kind() == Some(DatabaseErrorKind::Conflict)
     }
 
     /// Returns whether the server of the database does not answer now, or takes no writes.

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use accounts::AccountName;
 use api::{
     Adopted, AdoptedChange, AdoptionProblem, AuditEntry, AuditOutcome, CheckFault, CheckReading, CheckReport,
     DeletedManifest, Grant, HistoryEntry, ManifestEntry, Member, Organisation, OwnerUsage, QuotaEntry,
@@ -10,6 +9,7 @@ use api::{
     Session, Source, TagEntry, Team, Token, UnwrittenBlob, Usage, User, WrongCounter,
 };
 use oci::RepositoryName;
+use registry::RuleOrigin;
 use registry::check::{Checked, Fault, FaultKind, Repair};
 use registry::records::{self, CounterDrift, ErasureMark, Report, ViewProblem};
 use registry::rules::retention::{KeepBy, RetentionRule};
@@ -75,7 +75,7 @@ pub(crate) fn tag(record: records::TagRecord) -> TagEntry {
     }
 }
 
-pub(crate) fn retention_rule((owner, rule): (Option<AccountName>, RetentionRule)) -> RetentionRuleInForce {
+pub(crate) fn retention_rule((origin, rule): (RuleOrigin, RetentionRule)) -> RetentionRuleInForce {
     let seconds = |span: std::time::Duration| span.as_secs();
     let by = match rule.by {
         KeepBy::Push => "push",
@@ -90,7 +90,12 @@ pub(crate) fn retention_rule((owner, rule): (Option<AccountName>, RetentionRule)
         keep_pulled_within: rule.keep_pulled_within.map(seconds),
         keep: rule.keep.iter().map(ToString::to_string).collect(),
     };
-    RetentionRuleInForce { owner, rule }
+    let (origin, owner) = match origin {
+        RuleOrigin::Configuration => ("configuration", None),
+        RuleOrigin::Server => ("server", None),
+        RuleOrigin::Owner(owner) => ("owner", Some(owner)),
+    };
+    RetentionRuleInForce { origin: origin.to_owned(), owner, rule }
 }
 
 pub(crate) fn manifest(details: records::ManifestDetails) -> ManifestEntry {
@@ -321,7 +326,7 @@ fn check_fault(fault: Fault) -> CheckFault {
         affected: affected.collect(),
         repair: fault.repair.as_ref().map(repair),
         is_mended: fault.is_mended(),
-        advice: advice(&fault).map(str::to_owned),
+        advice: fault.advice().map(str::to_owned),
     }
 }
 
@@ -338,24 +343,6 @@ fn repair(repair: &Repair) -> String {
         Repair::Found => "found under another digest, and put in its place".to_owned(),
         Repair::MovedAside(place) => format!("moved to {place}"),
     }
-}
-
-/// Returns what a person has to do about a fault.
-fn advice(fault: &Fault) -> Option<&'static str> {
-    if fault.is_mended() {
-        return None;
-    }
-    Some(match fault.what {
-        FaultKind::Unreadable => "give the file to the user of the server with chown",
-        FaultKind::PartSize { .. } => {
-            "build this image anew: a push cannot repair a wrong size in a manifest"
-        }
-        FaultKind::NotLinked => "run `wharfinger check --repair`, or push the affected images again",
-        FaultKind::Erased => "delete the affected images; a repair does not bring erased content back",
-        FaultKind::Missing | FaultKind::Size { .. } | FaultKind::Digest { .. } => {
-            "push the affected images again, or restore the file from a backup"
-        }
-    })
 }
 
 /// The result of an adoption, with all links that are not adopted.

@@ -42,6 +42,22 @@ ApiRetentionUndo [] "api_retention_undo" "/api/v1/retention/undo" Server {
         .takes::<UndoRun>().answers::<RunUndone>(200, "The tags of the run.")
     };
 }
+/// The retention rules of all repositories.
+ApiRetentionServerRules [] "api_retention_server_rules" "/api/v1/retention/rules" Server {
+    GET | HEAD: Requirement::Own, AuditAction::None => manage::retention::server_rules {
+        "Get the retention rules of all repositories"
+        .note("For administrators. Those of the configuration are not among them.")
+        .answers::<RetentionRules>(200, "The rules.")
+    };
+    PUT: Requirement::Own, AuditAction::None => manage::retention::set_server_rules {
+        "Set the retention rules of all repositories"
+        .note("For administrators. They apply after the rules of the configuration, and before those of owners.")
+        .takes::<RetentionRules>().ends(204, "They are set.")
+    };
+    DELETE: Requirement::Own, AuditAction::None => manage::retention::remove_server_rules {
+        "Remove the retention rules of all repositories" .ends(204, "They are removed.")
+    };
+}
 /// The retention rules of an account.
 ApiRetentionRules [user: AccountName] "api_retention_rules" "/api/v1/retention/rules/{user}" Server {
     GET | HEAD: Requirement::Own, AuditAction::None => manage::retention::rules {
@@ -51,7 +67,7 @@ ApiRetentionRules [user: AccountName] "api_retention_rules" "/api/v1/retention/r
     };
     PUT: Requirement::Own, AuditAction::None => manage::retention::set_rules {
         "Set the retention rules of a user or an organisation for its repositories"
-        .note("The rules of the configuration come first.")
+        .note("The rules of the configuration and those of all repositories come first.")
         .takes::<RetentionRules>().ends(204, "They are set.")
     };
     DELETE: Requirement::Own, AuditAction::None => manage::retention::remove_rules {

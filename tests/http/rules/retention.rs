@@ -194,3 +194,60 @@ async fn owner_sets_rules_for_the_own_repositories() {
     registry.ask_as(&ann, Method::DELETE, path).await.is(204);
     assert_eq!(registry.get_as(&ann, path).await.is(200).json()["rules"], json!([]));
 }
+
+#[tokio::test]
+async fn administrator_sets_rules_for_all_repositories() {
+    let registry = started(vec![Retention {
+        keep_newest: None,
+        keep: vec!["*".parse().unwrap()],
+        ..retention("kept/**", "*")
+    }])
+    .await;
+    let ann = registry.add_user("ann").await;
+    let path = "/api/v1/retention/rules";
+    let rules = |repositories: &str, newest: u64| json!({ "rules": [{ "repositories": [repositories], "keep_newest": newest }] });
+    registry.send_as(&ann, Method::PUT, path, &rules("**", 1)).await.fails(403, "DENIED");
+    registry.get_as(&ann, path).await.fails(403, "DENIED");
+    assert_eq!(registry.get_as(&Who::root(), path).await.is(200).json()["rules"], json!([]));
+    let unconditional = json!({ "rules": [{ "repositories": ["**"] }] });
+    registry.send_as(&Who::root(), Method::PUT, path, &unconditional).await.fails(400, "UNSUPPORTED");
+    registry.send_as(&Who::root(), Method::PUT, path, &rules("**", 1)).await.is(204);
+    registry.send_as(&ann, Method::PUT, "/api/v1/retention/rules/ann", &rules("ann/**", 0)).await.is(204);
+    let origins = registry.get_as(&Who::root(), "/api/v1/rules").await.is(200).json();
+    let origins: Vec<_> = origins["retention"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| rule["origin"].as_str().unwrap())
+        .collect();
+    assert_eq!(origins, ["configuration", "server", "owner"]);
+
+    for name in ["ann/app", "kept/app", "other/app"] {
+        let repository = registry.repository(name).of(&Who::root());
+        repository.push_image("1").await;
+        repository.push_image("2").await;
+    }
+    let run: RetentionReport = read(&send(&registry, "run", &json!({})).await.is(200));
+    assert_eq!(deleted(&run), ["ann/app:1", "other/app:1"], "they come after the configuration");
+    registry.ask_as(&Who::root(), Method::DELETE, path).await.is(204);
+    let run: RetentionReport = read(&send(&registry, "run", &json!({})).await.is(200));
+    assert_eq!(deleted(&run), ["ann/app:2"], "the rules of owners come last");
+}
+
+/// The entries are written with the deletions, so that a crash loses none.
+#[tokio::test]
+async fn retention_audit_entries_come_with_the_deletion() {
+    let registry = started(vec![Retention { keep_newest: Some(1), ..retention("ci/**", "*") }]).await;
+    let app = registry.repository("ci/app").of(&Who::root());
+    app.push_image("1").await;
+    app.push_image("2").await;
+    send(&registry, "preview", &json!({})).await.is(200);
+    let audited = async || {
+        let found =
+            registry.get_as(&Who::root(), "/api/v1/audit?action=retention.delete").await.is(200).json();
+        found["entries"].as_array().unwrap().len()
+    };
+    assert_eq!(audited().await, 0, "a preview leaves no entries");
+    send(&registry, "run", &json!({})).await.is(200);
+    assert_eq!(audited().await, 1);
+}

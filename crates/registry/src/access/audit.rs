@@ -225,6 +225,13 @@ impl Accounts {
         }
     }
 
+    /// Shows entries to the sink that the transaction of their change has stored.
+    pub(crate) fn show_audited(&self, entries: &[AuditEntry]) {
+        if let Some(sink) = &self.inner.audit.sink {
+            entries.iter().for_each(|entry| sink(entry));
+        }
+    }
+
     /// Records an event and waits until it is durable.
     pub async fn record_durably(&self, event: AuditEvent) {
         self.record(event).await;

@@ -108,6 +108,25 @@ impl Fault {
     pub fn is_mended(&self) -> bool {
         !matches!(self.repair, None | Some(Repair::MovedAside(_)))
     }
+
+    /// The advice for a person. `None` if a repair has removed the fault.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        if self.is_mended() {
+            return None;
+        }
+        Some(match self.what {
+            FaultKind::Unreadable => "give the file to the user of the server with chown",
+            FaultKind::PartSize { .. } => {
+                "build this image anew: a push cannot repair a wrong size in a manifest"
+            }
+            FaultKind::NotLinked => "run `wharfinger check --repair`, or push the affected images again",
+            FaultKind::Erased => "delete the affected images; a repair does not bring erased content back",
+            FaultKind::Missing | FaultKind::Size { .. } | FaultKind::Digest { .. } => {
+                "push the affected images again, or restore the file from a backup"
+            }
+        })
+    }
 }
 
 /// The repair of a fault.
@@ -239,6 +258,8 @@ impl Registry {
         checked.replaceable = self.check_replaceable(&checked.faults).await?;
         if options.repair {
             self.repair(&mut checked.faults).await?;
+            // The next collection looks for garbage in all rows.
+            self.metadata.request_recount().await?;
         }
         self.announce_faults(&checked.faults).await?;
         Ok(checked)

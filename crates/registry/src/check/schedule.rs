@@ -74,9 +74,10 @@ impl Checked {
             });
             tracing::error!(
                 digest = %fault.digest,
-                fault = ?fault.what,
+                fault = fault.what.name(),
                 affected = affected.collect::<Vec<_>>().join(" "),
-                "the check found missing or damaged content; push the affected images again"
+                advice = fault.advice(),
+                "the check found missing or damaged content"
             );
         }
         tracing::info!(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::{COUNTED, Collected, Pace};
 use crate::Registry;
@@ -17,6 +18,9 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// The interval at which changes are read, and their least age. A push is over by then, so that its blobs are
 /// needed.
 const NOTES: Duration = Duration::from_secs(60);
+
+/// The least time between two lines about untagged images, unless a collection has removed something.
+const KEPT_LOGGED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Wakes the background task.
 #[derive(Default)]
@@ -37,11 +41,12 @@ impl Registry {
         let mut changed = self.inner.policy_changed.subscribe();
         let mut policy = self.inner.policy.load().garbage;
         let mut is_resuming = false;
-        let mut next = tokio::time::Instant::now() + FIRST.min(policy.interval);
+        let mut kept_logged = None;
+        let mut next = Instant::now() + FIRST.min(policy.interval);
         if let Ok(Some(_)) = self.metadata.collection_job().await {
             // Also if collections run by command only.
             is_resuming = true;
-            next = tokio::time::Instant::now() + RESUME;
+            next = Instant::now() + RESUME;
         }
         let mut notes = tokio::time::interval(NOTES);
         loop {
@@ -52,7 +57,7 @@ impl Registry {
                     }
                 }
                 () = tokio::time::sleep_until(next), if is_resuming || !policy.interval.is_zero() => {
-                    self.collect_and_log().await;
+                    self.collect_and_log(&mut kept_logged).await;
                     // It leaves what pushes of before the start may need.
                     let rest = self.inner.guards.lost_leases().map(|rest| rest + SETTLE);
                     is_resuming &= rest.is_some();
@@ -61,27 +66,32 @@ impl Registry {
                         Some(rest) => rest.min(policy.interval),
                         None => policy.interval,
                     };
-                    next = tokio::time::Instant::now() + wait;
+                    next = Instant::now() + wait;
                 }
                 () = self.inner.schedule.deleted.notified() => {
-                    next = next.min(tokio::time::Instant::now() + policy.grace + SETTLE);
+                    next = next.min(Instant::now() + policy.grace + SETTLE);
                 }
                 _ = changed.changed() => {
                     let garbage = self.inner.policy.load().garbage;
                     if garbage != policy {
                         policy = garbage;
-                        next = tokio::time::Instant::now() + FIRST.min(policy.interval);
+                        next = Instant::now() + FIRST.min(policy.interval);
                     }
                 }
             }
         }
     }
 
-    async fn collect_and_log(&self) {
+    async fn collect_and_log(&self, kept_logged: &mut Option<Instant>) {
+        let is_due = kept_logged.is_none_or(|at| at.elapsed() >= KEPT_LOGGED);
         match self.collect(Pace::Background, |_| true).await {
-            Ok(collected) if collected == Collected::default() => {}
-            Ok(Collected { manifests, links, files, bytes, uploads, .. }) => {
-                tracing::info!(manifests, links, files, bytes, uploads, "collected garbage");
+            Ok(collected) if collected == Collected::default() && !is_due => {}
+            Ok(collected) => {
+                if collected != Collected::default() {
+                    let Collected { manifests, links, files, bytes, uploads, .. } = collected;
+                    tracing::info!(manifests, links, files, bytes, uploads, "collected garbage");
+                }
+                *kept_logged = Some(Instant::now());
                 self.log_kept().await;
             }
             Err(error) => {

@@ -22,6 +22,8 @@ pub(crate) enum DatabaseErrorKind {
     Full,
     /// Another program holds a lock for too long.
     Locked,
+    /// Another transaction was in the way. The same operation can succeed at once.
+    Conflict,
     /// The file is damaged.
     Corrupt,
     /// The file is no database.
@@ -36,6 +38,12 @@ impl DatabaseError {
     /// An error of a server that does not serve this process now.
     pub(crate) fn away(message: String) -> Self {
         Self { kind: DatabaseErrorKind::Away, message }
+    }
+
+    /// An error that another transaction caused.
+    #[cfg(test)]
+    pub(crate) fn conflict() -> Self {
+        Self { kind: DatabaseErrorKind::Conflict, message: "a conflict of a test".to_owned() }
     }
 }
 
@@ -79,10 +87,8 @@ impl From<tokio_postgres::Error> for StoreError {
 fn kind_of(code: &SqlState) -> DatabaseErrorKind {
     match *code {
         SqlState::DISK_FULL => DatabaseErrorKind::Full,
-        SqlState::LOCK_NOT_AVAILABLE
-        | SqlState::T_R_SERIALIZATION_FAILURE
-        | SqlState::T_R_DEADLOCK_DETECTED
-        | SqlState::QUERY_CANCELED => DatabaseErrorKind::Locked,
+        SqlState::LOCK_NOT_AVAILABLE | SqlState::QUERY_CANCELED => DatabaseErrorKind::Locked,
+        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => DatabaseErrorKind::Conflict,
         SqlState::DATA_CORRUPTED | SqlState::INDEX_CORRUPTED => DatabaseErrorKind::Corrupt,
         SqlState::ADMIN_SHUTDOWN
         | SqlState::CRASH_SHUTDOWN

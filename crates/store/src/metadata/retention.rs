@@ -1,17 +1,19 @@
 //! Retention: deletes the tags of a repository that the rules name, and the manifests that only these tags
 //! kept.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use accounts::Actor;
 use oci::{Digest, RepositoryName, Tag};
 
+use super::accounts::audit;
 use super::rows::repositories::{find, remove_if_empty, remove_manifests};
 use super::rows::{tags, trash};
 use super::sql::{Sql, params};
 use super::writer::Durability;
-use super::{Deletion, Metadata, columns};
+use super::{AuditEntry, AuditOutcome, Deletion, Metadata, columns};
 use crate::StoreError;
 
 /// The number of tags that one transaction deletes.
@@ -51,6 +53,8 @@ pub struct RetentionDeletion {
 pub struct RetentionStep {
     /// The deletions.
     pub deleted: Vec<RetentionDeletion>,
+    /// Their entries in the audit log, which the transaction has written.
+    pub audited: Vec<AuditEntry>,
     /// The number of tags that stay.
     pub kept: u64,
     /// Whether there is more to delete.
@@ -58,8 +62,8 @@ pub struct RetentionStep {
 }
 
 impl Metadata {
-    /// Deletes the tags of a repository on which `decide` decides, in one transaction. A preview deletes all
-    /// of them and rolls back.
+    /// Deletes the tags of a repository on which `decide` decides, in one transaction with their entries in
+    /// the audit log. A preview deletes all of them and rolls back.
     pub async fn retain(
         &self,
         repository: &RepositoryName,
@@ -109,19 +113,38 @@ fn retain(
     let mut step = RetentionStep { more: doomed.len() > limit, ..RetentionStep::default() };
     step.kept = (states.len() - doomed.len()) as u64;
     doomed.truncate(limit);
+    let digests: HashMap<&Tag, Digest> = states.iter().map(|state| (&state.tag, state.digest)).collect();
     for (tag, reason) in doomed {
-        let Some(state) = states.iter().find(|state| state.tag == tag) else { continue };
+        let Some(&digest) = digests.get(&tag) else { continue };
         let actor =
             Actor { reason: Some(reason.clone()), run: Some(run.to_owned()), ..Actor::task("retention") };
         let sql = sql.acting_as(&actor);
         tags::delete(sql, repository, &tag)?;
-        let with_manifest = discard_if_unused(sql, repository, id, &state.digest, &reason, run)?;
-        step.deleted.push(RetentionDeletion { tag, digest: state.digest, reason, with_manifest });
+        let with_manifest = discard_if_unused(sql, repository, id, &digest, &reason, run)?;
+        let entry = entry(format!("{repository}:{tag}"), format!("{digest}; {reason}; run {run}"));
+        audit::append(sql, &entry)?;
+        step.audited.push(entry);
+        step.deleted.push(RetentionDeletion { tag, digest, reason, with_manifest });
     }
     if !step.deleted.is_empty() {
         remove_if_empty(sql, repository, id)?;
     }
     Ok(step)
+}
+
+/// The audit entry of a deletion.
+fn entry(object: String, detail: String) -> AuditEntry {
+    AuditEntry {
+        at: columns::from_millis(columns::now()),
+        account: Some("(retention)".to_owned()),
+        address: None,
+        action: "retention.delete".to_owned(),
+        object: Some(object),
+        verdict: AuditOutcome::Allowed,
+        status: None,
+        request_id: None,
+        detail: Some(detail),
+    }
 }
 
 /// Moves a manifest to the trash, unless a tag, an index or a subject keeps it.

@@ -1,4 +1,4 @@
-//! Retention rules of owners, as JSON that the registry writes and reads.
+//! Retention rules of the server and of owners, as JSON that the registry writes and reads.
 
 use accounts::AccountName;
 
@@ -7,14 +7,18 @@ use super::writer::Durability;
 use super::{Metadata, columns};
 use crate::StoreError;
 
+/// The key of the rules of an owner, or of the server. No account has the empty name.
+fn key(owner: Option<&AccountName>) -> String {
+    owner.map(ToString::to_string).unwrap_or_default()
+}
+
 impl Metadata {
-    /// The rules of an owner; `None` if it has set none.
-    pub async fn retention_rules(&self, owner: &AccountName) -> Result<Option<String>, StoreError> {
-        let owner = owner.clone();
+    /// The rules of an owner, or of the server; `None` if it has none.
+    pub async fn retention_rules(&self, owner: Option<&AccountName>) -> Result<Option<String>, StoreError> {
+        let key = key(owner);
         self.read(move |sql| {
-            sql.first("SELECT rules FROM retention_rules WHERE owner = ?1", params![owner.as_str()], |row| {
-                row.get(0)
-            })
+            let rules = "SELECT rules FROM retention_rules WHERE owner = ?1";
+            sql.first(rules, params![key], |row| row.get(0))
         })
         .await
     }
@@ -22,28 +26,28 @@ impl Metadata {
     /// The rules of all owners.
     pub async fn all_retention_rules(&self) -> Result<Vec<(AccountName, String)>, StoreError> {
         self.read(|sql| {
-            sql.all("SELECT owner, rules FROM retention_rules ORDER BY owner", &[], |row| {
+            sql.all("SELECT owner, rules FROM retention_rules WHERE owner <> '' ORDER BY owner", &[], |row| {
                 Ok((columns::text(row, 0)?, row.get(1)?))
             })
         })
         .await
     }
 
-    /// Sets the rules of an owner; `None` removes them.
+    /// Sets the rules of an owner, or of the server; `None` removes them.
     pub async fn set_retention_rules(
         &self,
-        owner: &AccountName,
+        owner: Option<&AccountName>,
         rules: Option<String>,
     ) -> Result<(), StoreError> {
-        let owner = owner.clone();
+        let key = key(owner);
         self.write(Durability::Disk, move |sql| {
             match &rules {
                 Some(rules) => sql.run(
                     "INSERT INTO retention_rules (owner, rules, updated_at) VALUES (?1, ?2, ?3)
                      ON CONFLICT (owner) DO UPDATE SET rules = excluded.rules, updated_at = excluded.updated_at",
-                    params![owner.as_str(), rules, columns::now()],
+                    params![key, rules, columns::now()],
                 )?,
-                None => sql.run("DELETE FROM retention_rules WHERE owner = ?1", params![owner.as_str()])?,
+                None => sql.run("DELETE FROM retention_rules WHERE owner = ?1", params![key])?,
             };
             Ok(())
         })

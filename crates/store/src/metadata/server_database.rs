@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::DatabaseError;
+use super::columns;
 use super::migrations;
 use super::postgres::Session;
 use super::readers::{ReaderConnection, Readers};
@@ -25,8 +26,8 @@ const LOCK: i64 = 0x5768_7266;
 /// The time for the connection of another server to close.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// The number of concurrent reads. Each waits for the network most of the time.
-const READERS: u32 = 8;
+/// The difference of two clocks in milliseconds that is not worth a warning.
+const CLOCKS_MS: u64 = 2_000;
 
 /// The time for a reader to become free.
 const FREE_WITHIN: Duration = Duration::from_secs(10);
@@ -71,6 +72,7 @@ impl ServerDatabase {
                 &format!("its encoding is {encoding}; create it with ENCODING 'UTF8'"),
             ));
         }
+        compare_clocks(sql)?;
         let epoch = if url.role == ServerRole::Replica {
             migrations::server_version(&session)?;
             "SELECT epoch FROM writer"
@@ -141,6 +143,21 @@ impl ServerDatabase {
         self.has_new_session = true;
         Ok(())
     }
+}
+
+/// Warns of a clock that differs from that of the database. Times are those of the servers, so a difference
+/// between them counts for the order of pushes, and the end of tokens and grace periods.
+fn compare_clocks(sql: Sql<'_>) -> Result<(), StoreError> {
+    let now = "SELECT CAST(EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000 AS BIGINT)";
+    let now = sql.first(now, &[], |row| row.get::<i64>(0))?.unwrap_or_default();
+    let milliseconds = columns::now() - now;
+    if milliseconds.unsigned_abs() > CLOCKS_MS {
+        tracing::warn!(
+            milliseconds,
+            "the clock of this server differs from that of the metadata database; set both by NTP"
+        );
+    }
+    Ok(())
 }
 
 fn connect(url: &DatabaseUrl) -> Result<Session, StoreError> {
@@ -283,7 +300,7 @@ impl WriterDatabase for ServerDatabase {
 /// The readers of the database.
 pub(super) fn readers(url: &Arc<DatabaseUrl>) -> Arc<Readers> {
     let url = url.clone();
-    Readers::new(READERS, Some(FREE_WITHIN), move || Ok(Box::new(ServerReader(connect(&url)?))))
+    Readers::new(url.readers, Some(FREE_WITHIN), move || Ok(Box::new(ServerReader(connect(&url)?))))
 }
 
 struct ServerReader(Session);

@@ -29,6 +29,9 @@ const BATCH: usize = 128;
 /// The number of attempts of a deletion with the ballast.
 const FULL_ATTEMPTS: u32 = 3;
 
+/// The number of attempts of an operation that conflicts with a transaction of another session.
+const CONFLICT_ATTEMPTS: u32 = 4;
+
 /// The database gets time for its own upkeep after this idle time.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -133,8 +136,16 @@ impl Writer {
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let queued = Instant::now();
-        let job =
-            Operation { durability, on_full, actor, operation, queued, outcome: None, answer: Some(answer) };
+        let job = Operation {
+            durability,
+            on_full,
+            actor,
+            operation,
+            queued,
+            outcome: None,
+            attempts: 0,
+            answer: Some(answer),
+        };
         match &*lock(&self.jobs) {
             Some(jobs) => {
                 jobs.send(Box::new(job)).map_err(|_| StoreError::Closed)?;
@@ -171,6 +182,9 @@ trait Job: Send {
     /// Runs the operation and keeps its result. An error, a copy of that in the result, asks to roll back its
     /// changes.
     fn run(&mut self, sql: Sql<'_>) -> Result<(), StoreError>;
+    /// Whether to run the operation again, because another transaction was in its way, or in that of its own
+    /// transaction. Counts the attempts.
+    fn is_to_repeat(&mut self, lost: Option<&StoreError>) -> bool;
     /// Whether the operation failed on a full disk, alone or with its transaction, and may use the ballast.
     fn needs_ballast(&self, lost: Option<&StoreError>) -> bool;
     /// Sends the result to the caller, or the error that rolled back the transaction.
@@ -184,7 +198,19 @@ struct Operation<F, T> {
     operation: F,
     queued: Instant,
     outcome: Option<Result<T, StoreError>>,
+    /// The number of conflicts.
+    attempts: u32,
     answer: Option<oneshot::Sender<Result<T, StoreError>>>,
+}
+
+impl<F, T> Operation<F, T> {
+    /// The error of the operation, or that of its transaction.
+    fn error<'a>(&'a self, lost: Option<&'a StoreError>) -> Option<&'a StoreError> {
+        match &self.outcome {
+            Some(Err(error)) => Some(error),
+            _ => lost,
+        }
+    }
 }
 
 impl<F, T> Job for Operation<F, T>
@@ -214,12 +240,16 @@ where
         self.outcome.insert(outcome).as_ref().map(|_| ()).map_err(copy_error)
     }
 
+    fn is_to_repeat(&mut self, lost: Option<&StoreError>) -> bool {
+        if !self.error(lost).is_some_and(StoreError::is_conflict) {
+            return false;
+        }
+        self.attempts += 1;
+        self.attempts < CONFLICT_ATTEMPTS
+    }
+
     fn needs_ballast(&self, lost: Option<&StoreError>) -> bool {
-        let error = match &self.outcome {
-            Some(Err(error)) => Some(error),
-            _ => lost,
-        };
-        self.on_full == OnFull::UseBallast && error.is_some_and(StoreError::is_full)
+        self.on_full == OnFull::UseBallast && self.error(lost).is_some_and(StoreError::is_full)
     }
 
     fn answer(mut self: Box<Self>, lost: Option<StoreError>) {
@@ -291,9 +321,18 @@ impl Thread {
         let lost = self.transaction_or_rollback(&mut batch, &mut ran);
         self.metrics.transactions.observe_time(begun.elapsed());
         self.metrics.batches.observe(ran.len() as f64);
-        self.metrics.queue.dec_by(i64::try_from(ran.len()).unwrap_or(0));
-        let (again, done): (Vec<_>, Vec<_>) =
-            ran.into_iter().partition(|job| job.needs_ballast(lost.as_ref()));
+        let mut repeated = VecDeque::new();
+        let (mut again, mut done) = (Vec::new(), Vec::new());
+        for mut job in ran {
+            if job.is_to_repeat(lost.as_ref()) {
+                repeated.push_back(job);
+            } else if job.needs_ballast(lost.as_ref()) {
+                again.push(job);
+            } else {
+                done.push(job);
+            }
+        }
+        self.metrics.queue.dec_by(i64::try_from(done.len() + again.len()).unwrap_or(0));
         for job in done {
             job.answer(lost.as_ref().map(copy_error));
         }
@@ -303,8 +342,9 @@ impl Thread {
             self.database.after_full();
         }
         // Operations after the one that ended the transaction run in the next one.
-        batch.append(&mut self.waiting);
-        self.waiting = batch;
+        repeated.append(&mut batch);
+        repeated.append(&mut self.waiting);
+        self.waiting = repeated;
     }
 
     /// Runs operations that free space again, with the space of the ballast. Their callers hear after the
@@ -481,6 +521,32 @@ mod tests {
         while metadata.inner.writer.metrics().queue.get() <= operations {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn conflicting_operation_runs_again() {
+        let (metadata, _directory) = empty();
+        let conflicts = |number: u32| {
+            let runs = std::sync::atomic::AtomicU32::new(0);
+            move |sql: Sql<'_>| {
+                insert(sql, "app")?;
+                let run = runs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if run < number { Err(StoreError::Database(DatabaseError::conflict())) } else { Ok(run) }
+            }
+        };
+        let error = metadata.write(Durability::Disk, conflicts(CONFLICT_ATTEMPTS)).await.unwrap_err();
+        assert!(error.is_locked(), "{error}");
+        assert_eq!(count(&metadata).await, 0);
+        let hold = hold(&metadata).await;
+        let other = metadata.clone();
+        let beside =
+            tokio::spawn(async move { other.write(Durability::Disk, |sql| insert(sql, "other")).await });
+        waiting(&metadata, 1).await;
+        let last = metadata.write(Durability::Disk, conflicts(CONFLICT_ATTEMPTS - 1));
+        let (last, ()) = tokio::join!(last, async { drop(hold) });
+        assert_eq!(last.unwrap(), CONFLICT_ATTEMPTS - 1);
+        beside.await.unwrap().unwrap();
+        assert_eq!((count(&metadata).await, metadata.inner.writer.metrics().queue.get()), (2, 0));
     }
 
     #[tokio::test]

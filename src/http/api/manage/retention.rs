@@ -63,18 +63,45 @@ fn finished<T>(ended: Result<Result<T, registry::Error>, tokio::task::JoinError>
 }
 
 pub(crate) async fn rules(call: Call<'_>, owner: &AccountName) -> Result<Response, Error> {
-    map_error(&call, manage(&call).must_own_account(owner).await)?;
-    let json = call.app.registry.owner_retention(owner).await?;
+    get(call, Some(owner)).await
+}
+
+pub(crate) async fn set_rules(call: Call<'_>, owner: &AccountName) -> Result<Response, Error> {
+    set(call, Some(owner)).await
+}
+
+pub(crate) async fn remove_rules(call: Call<'_>, owner: &AccountName) -> Result<Response, Error> {
+    remove(call, Some(owner)).await
+}
+
+pub(crate) async fn server_rules(call: Call<'_>) -> Result<Response, Error> {
+    get(call, None).await
+}
+
+pub(crate) async fn set_server_rules(call: Call<'_>) -> Result<Response, Error> {
+    set(call, None).await
+}
+
+pub(crate) async fn remove_server_rules(call: Call<'_>) -> Result<Response, Error> {
+    remove(call, None).await
+}
+
+/// Answers with the rules of an owner, or with those of all repositories.
+async fn get(call: Call<'_>, owner: Option<&AccountName>) -> Result<Response, Error> {
+    map_error(&call, manage(&call).must_rule(owner).await)?;
+    let json = call.app.registry.stored_retention(owner).await?;
     let rules = json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
     Ok(ok(&RetentionRules { rules }))
 }
 
-pub(crate) async fn set_rules(mut call: Call<'_>, owner: &AccountName) -> Result<Response, Error> {
-    map_error(&call, manage(&call).must_own_account(owner).await)?;
+async fn set(mut call: Call<'_>, owner: Option<&AccountName>) -> Result<Response, Error> {
+    map_error(&call, manage(&call).must_rule(owner).await)?;
     let RetentionRules { rules } = body(&mut call).await?;
     let json = serde_json::to_string(&rules).expect("our own types have string keys and no custom code");
     let parsed = retention::from_json(&json).map_err(Error::BadRetention)?;
-    if let Some(foreign) = parsed.iter().find(|rule| !retention::is_within(rule, owner.as_str())) {
+    if let Some(owner) = owner
+        && let Some(foreign) = parsed.iter().find(|rule| !retention::is_within(rule, owner.as_str()))
+    {
         return Err(Error::BadRetention(format!(
             "the rule for {:?} is not for repositories of {owner} only: write {owner}/app, {owner}/* or {owner}/**",
             foreign.repositories
@@ -85,8 +112,8 @@ pub(crate) async fn set_rules(mut call: Call<'_>, owner: &AccountName) -> Result
     Ok(no_content())
 }
 
-pub(crate) async fn remove_rules(call: Call<'_>, owner: &AccountName) -> Result<Response, Error> {
-    map_error(&call, manage(&call).must_own_account(owner).await)?;
+async fn remove(call: Call<'_>, owner: Option<&AccountName>) -> Result<Response, Error> {
+    map_error(&call, manage(&call).must_rule(owner).await)?;
     let saved = manage(&call).set_retention(&call.registry(), owner, None).await;
     map_error(&call, saved)?;
     Ok(no_content())

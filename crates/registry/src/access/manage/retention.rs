@@ -1,4 +1,4 @@
-//! The retention rules of users and organisations.
+//! The retention rules of all repositories, and of users and organisations for their own.
 
 use accounts::{AccountName, Role};
 
@@ -24,22 +24,37 @@ impl Manage {
         Err(not_found("account", owner))
     }
 
-    /// Sets the retention rules of an owner, which the caller has checked. `None` removes them.
+    /// Checks that the requester may see and set the retention rules of an owner, or those of all
+    /// repositories.
     ///
     /// # Errors
-    /// Those of [`must_own_account`](Self::must_own_account) and of the store.
+    /// Those of [`must_own_account`](Self::must_own_account) and of
+    /// [`must_be_administrator`](Self::must_be_administrator).
+    pub async fn must_rule(&self, owner: Option<&AccountName>) -> Result<(), ManageError> {
+        match owner {
+            Some(owner) => self.must_own_account(owner).await,
+            None => self.must_be_administrator(),
+        }
+    }
+
+    /// Sets the retention rules of an owner, or those of all repositories, which the caller has checked.
+    /// `None` removes them.
+    ///
+    /// # Errors
+    /// Those of [`must_rule`](Self::must_rule) and of the store.
     pub async fn set_retention(
         &self,
         registry: &Registry,
-        owner: &AccountName,
+        owner: Option<&AccountName>,
         rules: Option<String>,
     ) -> Result<(), ManageError> {
         let outcome = async {
             self.may_give_access()?;
-            self.must_own_account(owner).await?;
-            registry.set_owner_retention(owner, rules.clone()).await.map_err(ManageError::from)
+            self.must_rule(owner).await?;
+            registry.set_stored_retention(owner, rules.clone()).await.map_err(ManageError::from)
         };
         let outcome = outcome.await;
-        self.end("retention.rules", owner, rules, outcome).await
+        let object = owner.map_or("**", AccountName::as_str);
+        self.end("retention.rules", object, rules, outcome).await
     }
 }

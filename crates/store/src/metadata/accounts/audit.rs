@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::super::Metadata;
 use super::super::columns;
-use super::super::sql::{Row, params};
+use super::super::sql::{Row, Sql, params};
 use super::super::writer::Durability;
 use super::{AuditAmendment, AuditEntry, AuditFilter, AuditRecord};
 use crate::StoreError;
@@ -25,31 +25,30 @@ macro_rules! select {
     };
 }
 
+/// Appends an entry to the audit log, in the transaction of its change.
+pub(in crate::metadata) fn append(sql: Sql<'_>, entry: &AuditEntry) -> Result<(), StoreError> {
+    sql.run(
+        "INSERT INTO audit (at, account, address, action, object, verdict, status, request_id, detail)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            columns::time_in(entry.at),
+            entry.account,
+            entry.address,
+            entry.action,
+            entry.object,
+            entry.verdict.as_str(),
+            entry.status,
+            entry.request_id,
+            entry.detail,
+        ],
+    )?;
+    Ok(())
+}
+
 impl Metadata {
     /// Appends entries in their order, all or none.
     pub async fn append_audit(&self, entries: Vec<AuditEntry>) -> Result<(), StoreError> {
-        self.write(Durability::Disk, move |sql| {
-            for entry in &entries {
-                sql.run(
-                    "INSERT INTO audit
-                     (at, account, address, action, object, verdict, status, request_id, detail)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-                    params![
-                        columns::time_in(entry.at),
-                        entry.account,
-                        entry.address,
-                        entry.action,
-                        entry.object,
-                        entry.verdict.as_str(),
-                        entry.status,
-                        entry.request_id,
-                        entry.detail,
-                    ],
-                )?;
-            }
-            Ok(())
-        })
-        .await
+        self.write(Durability::Disk, move |sql| entries.iter().try_for_each(|entry| append(sql, entry))).await
     }
 
     /// Corrects stored entries and skips those that have expired.

@@ -4,7 +4,7 @@
 //! Refusals that a person can act on are values of an outcome and not errors.
 
 mod account_rows;
-mod audit;
+pub(super) mod audit;
 mod decision;
 #[cfg(test)]
 pub(super) mod fixtures;

@@ -1,7 +1,8 @@
 //! The recount: finds candidates that no change has recorded, by walking through all rows, and files without
 //! a record.
 //!
-//! A database of an older version, and an adopted directory, have such content. A check looks for it as well.
+//! A database of an older version, and an adopted directory, have such content. A repair (`check --repair`)
+//! requests a recount as well.
 
 use oci::Digest;
 
