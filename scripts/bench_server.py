@@ -21,7 +21,7 @@ class Server:
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         while True:
-            found = re.search(r"127\.0\.0\.1:(\d+)", open(self.log).read())
+            found = re.search(r"listening on http://127\.0\.0\.1:(\d+)", open(self.log).read())
             if found and self.is_ready(int(found[1])):
                 break
             if self.process.poll() is not None:
