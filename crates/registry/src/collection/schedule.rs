@@ -15,8 +15,8 @@ const RESUME: Duration = Duration::from_secs(2);
 /// The delay after the end of a grace period, so that one collection serves several deletions.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// The interval at which changes are read, and their least age. A push is over by then, so that its blobs are
-/// needed.
+/// The interval at which changes are read, and their least age. Most pushes have ended by then, so that their
+/// blobs never become candidates.
 const NOTES: Duration = Duration::from_secs(60);
 
 /// The least time between two lines about untagged images, unless a collection has removed something.

@@ -1,7 +1,9 @@
 //! The consumer of the outbox: a change that may take away the last holder of something makes it a candidate.
 //!
-//! Changes are read in their order and some time after the commit. So the blobs and children of a finished
-//! push never become candidates, and a push writes nothing for the collection.
+//! Changes are read in their order. The background task reads them a minute after the commit, so that most
+//! pushes have ended and leave no candidates. A collection and reports read all of them, also those of a push
+//! that goes on. Its blobs are then candidates that are due after the period of uploads, and the transaction
+//! of the removal checks for a holder again.
 
 use std::time::{Duration, SystemTime};
 
