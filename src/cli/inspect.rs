@@ -171,7 +171,7 @@ impl Inspect {
             created: config.created,
             platform: config.platform.map(|platform| platform.to_string()),
             annotations: manifest.annotations.unwrap_or_default(),
-            labels: config.labels,
+            labels: config.container.labels,
             layers: manifest.layers,
             manifests,
             subject: manifest.subject.map(|subject| subject.digest),

@@ -42,7 +42,7 @@ pub fn config(manifest: &Manifest) -> Option<(Digest, u64)> {
 /// Returns the label in an image config.
 #[must_use]
 pub fn label(config: &[u8]) -> Option<String> {
-    ImageConfig::parse(config)?.labels.get(KEY).map(|label| shorten(label))
+    ImageConfig::parse(config)?.container.labels.get(KEY).map(|label| shorten(label))
 }
 
 /// Makes one line of bounded length, without control characters, which would reach terminals.

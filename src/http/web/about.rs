@@ -5,9 +5,10 @@
 //! charts, and files named README.md in artifacts.
 
 use oci::RepositoryName;
+use oci::descriptor::Annotations;
 
 use super::content::{self, MAX_BLOB};
-use super::document::{Document, Entry, Kind, Pairs};
+use super::document::{Document, Entry, Kind};
 use super::{markdown, preview};
 use crate::http::app::App;
 use crate::http::error::Error;
@@ -31,7 +32,7 @@ pub(crate) struct Link {
 }
 
 /// Returns the links in annotations and labels. The first source that has one counts.
-pub(crate) fn links(sources: &[&Pairs]) -> Vec<Link> {
+pub(crate) fn links(sources: &[&Annotations]) -> Vec<Link> {
     let find = |(annotation, key): (&str, &'static str)| {
         let url = sources.iter().find_map(|pairs| pairs.get(annotation).filter(|url| is_web(url)))?;
         Some(Link { key, url: url.clone() })
@@ -73,9 +74,9 @@ mod tests {
 
     #[test]
     fn links_are_web_addresses_only() {
-        let pairs = |url: &str| Pairs::from([("org.opencontainers.image.source".to_owned(), url.to_owned())]);
+        let pairs = |url: &str| Annotations::from([("org.opencontainers.image.source".to_owned(), url.to_owned())]);
         for url in ["https://example.com/a?b#c", "http://[::1]/"] {
-            let found = links(&[&Pairs::new(), &pairs(url)]);
+            let found = links(&[&Annotations::new(), &pairs(url)]);
             assert_eq!(found, [Link { key: "link-source", url: url.to_owned() }]);
         }
         for other in

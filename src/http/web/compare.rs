@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
-use oci::{RepositoryName, TagOrDigest};
+use oci::{ContainerConfig, RepositoryName, TagOrDigest};
 
 use super::content::{self, MAX_BLOB, Stored};
-use super::document::{Document, Entry, ImageConfig, Kind};
+use super::document::{Document, Entry, Kind, ShownConfig};
 use super::page::Page;
 use crate::http::api::tags::TagSort;
 use crate::http::app::App;
@@ -132,10 +132,10 @@ async fn images(
     Ok(images)
 }
 
-async fn config(app: &App, repository: &RepositoryName, document: &Document) -> Result<ImageConfig, Error> {
-    let Some(config) = &document.config else { return Ok(ImageConfig::default()) };
+async fn config(app: &App, repository: &RepositoryName, document: &Document) -> Result<ShownConfig, Error> {
+    let Some(config) = &document.config else { return Ok(ShownConfig::default()) };
     let content = content::blob(app, repository, &config.digest, MAX_BLOB).await?;
-    Ok(content.map(|content| ImageConfig::parse(&content)).unwrap_or_default())
+    Ok(content.map(|content| ShownConfig::parse(&content)).unwrap_or_default())
 }
 
 async fn difference(
@@ -155,8 +155,8 @@ async fn difference(
     };
     let shared: Vec<&Entry> =
         after.layers.iter().filter(|layer| old.contains(&layer.digest.to_string())).collect();
-    let values = values(&config(app, repository, before).await?);
-    let changed = self::values(&config(app, repository, after).await?);
+    let values = values(&config(app, repository, before).await?.image.container);
+    let changed = self::values(&config(app, repository, after).await?.image.container);
     let names: BTreeSet<&String> = values.keys().chain(changed.keys()).collect();
     let changes = names.into_iter().filter_map(|name| {
         let (before, after) = (values.get(name), changed.get(name));
@@ -178,10 +178,9 @@ async fn difference(
     })
 }
 
-/// Returns the values of a config by name.
-fn values(config: &ImageConfig) -> BTreeMap<String, String> {
+/// Returns the settings of containers by name.
+fn values(container: &ContainerConfig) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
-    let Some(container) = config.container() else { return values };
     for (name, value) in [
         ("Entrypoint", container.entrypoint.join(" ")),
         ("Cmd", container.cmd.join(" ")),

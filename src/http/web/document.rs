@@ -3,11 +3,9 @@
 //! Pushers choose the content, so a page shows bounded parts: the first rows of each list, and the beginning
 //! of each text. A larger document is not parsed at all.
 
-use std::collections::BTreeMap;
-
-use oci::Digest;
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use oci::descriptor::Annotations;
+use oci::{Digest, HistoryEntry, ImageConfig, Platform, lenient};
+use serde::Deserialize;
 
 use super::language::Language;
 
@@ -42,6 +40,10 @@ fn shorten(text: &mut Option<String>) {
     *text = text.take().map(shortened);
 }
 
+fn shorten_text(text: &mut String) {
+    *text = shortened(std::mem::take(text));
+}
+
 /// Cuts a list to the rows of a page. Returns the number of the others.
 fn cut<T>(list: &mut Vec<T>, rows: usize) -> usize {
     let others = list.len().saturating_sub(rows);
@@ -50,34 +52,31 @@ fn cut<T>(list: &mut Vec<T>, rows: usize) -> usize {
 }
 
 /// Cuts pairs to the rows of a page, with their texts. Returns the number of the others.
-fn cut_pairs(pairs: &mut Pairs) -> usize {
+fn cut_pairs(pairs: &mut Annotations) -> usize {
     let others = pairs.len().saturating_sub(ROWS);
     let kept = std::mem::take(pairs).into_iter().take(ROWS);
     pairs.extend(kept.map(|(key, value)| (shortened(key), shortened(value))));
     others
 }
 
-/// Labels and annotations, by key.
-pub(crate) type Pairs = BTreeMap<String, String>;
-
 /// A manifest, an index or an artifact.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Document {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient::value")]
     pub(crate) artifact_type: Option<String>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient::value")]
     pub(crate) config: Option<Entry>,
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "lenient::list")]
     pub(crate) layers: Vec<Entry>,
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "lenient::list")]
     blobs: Vec<Entry>,
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "lenient::list")]
     pub(crate) manifests: Vec<Entry>,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient::value")]
     pub(crate) subject: Option<Entry>,
-    #[serde(deserialize_with = "pairs")]
-    pub(crate) annotations: Pairs,
+    #[serde(deserialize_with = "lenient::pairs")]
+    pub(crate) annotations: Annotations,
     /// The number of entries that are left out.
     #[serde(skip)]
     pub(crate) left_out: usize,
@@ -96,18 +95,18 @@ pub(crate) struct Entry {
     pub(crate) media_type: String,
     pub(crate) digest: Digest,
     pub(crate) size: u64,
-    #[serde(default, deserialize_with = "pairs")]
-    pub(crate) annotations: Pairs,
-    #[serde(default, deserialize_with = "lenient")]
-    pub(crate) platform: Option<oci::Platform>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient::pairs")]
+    pub(crate) annotations: Annotations,
+    #[serde(default, deserialize_with = "lenient::value")]
+    pub(crate) platform: Option<Platform>,
+    #[serde(default, deserialize_with = "lenient::value")]
     pub(crate) artifact_type: Option<String>,
 }
 
 impl Entry {
     /// Keeps the parts that a page shows.
     fn bound(&mut self) {
-        self.media_type = shortened(std::mem::take(&mut self.media_type));
+        shorten_text(&mut self.media_type);
         shorten(&mut self.artifact_type);
         self.annotations.retain(|key, _| [TITLE, ATTESTS].contains(&key.as_str()));
         cut_pairs(&mut self.annotations);
@@ -252,107 +251,52 @@ impl Document {
     }
 }
 
-/// The config of an image (image-spec v1.1, config.md).
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct ImageConfig {
-    #[serde(deserialize_with = "lenient")]
-    pub(crate) created: Option<String>,
-    #[serde(deserialize_with = "lenient")]
-    pub(crate) author: Option<String>,
-    #[serde(deserialize_with = "lenient")]
-    architecture: Option<String>,
-    #[serde(deserialize_with = "lenient")]
-    os: Option<String>,
-    #[serde(deserialize_with = "lenient")]
-    variant: Option<String>,
-    #[serde(deserialize_with = "lenient")]
-    config: Option<Container>,
-    #[serde(deserialize_with = "list")]
-    pub(crate) history: Vec<Step>,
+/// Returns the instruction of a step as its Dockerfile has it: builders wrap it in a shell.
+pub(crate) fn instruction(step: &HistoryEntry) -> String {
+    let text = step.created_by.as_deref().or(step.comment.as_deref()).unwrap_or_default();
+    let text = text.trim_end_matches("# buildkit").trim();
+    if let Some((_, rest)) = text.split_once("#(nop)") {
+        return rest.trim().to_owned();
+    }
+    match text.split_once("/bin/sh -c ") {
+        Some(("", command)) => format!("RUN {command}"),
+        // `RUN |1 VERSION=2 /bin/sh -c …` names the build arguments.
+        Some((before, command)) if before.starts_with("RUN") || before.starts_with('|') => {
+            format!("RUN {command}")
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// An image config, cut to the parts that a page shows.
+#[derive(Debug, Default)]
+pub(crate) struct ShownConfig {
+    pub(crate) image: ImageConfig,
     /// The number of entries that are left out.
-    #[serde(skip)]
     pub(crate) left_out: usize,
 }
 
-/// The settings of containers of an image.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct Container {
-    #[serde(deserialize_with = "lenient")]
-    pub(crate) user: Option<String>,
-    #[serde(deserialize_with = "keys")]
-    pub(crate) exposed_ports: Vec<String>,
-    #[serde(deserialize_with = "list")]
-    pub(crate) env: Vec<String>,
-    #[serde(deserialize_with = "list")]
-    pub(crate) entrypoint: Vec<String>,
-    #[serde(deserialize_with = "list")]
-    pub(crate) cmd: Vec<String>,
-    #[serde(deserialize_with = "keys")]
-    pub(crate) volumes: Vec<String>,
-    #[serde(deserialize_with = "lenient")]
-    pub(crate) working_dir: Option<String>,
-    #[serde(deserialize_with = "pairs")]
-    pub(crate) labels: Pairs,
-    #[serde(deserialize_with = "lenient")]
-    pub(crate) stop_signal: Option<String>,
-}
-
-/// An entry of the history.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Step {
-    #[serde(deserialize_with = "lenient")]
-    created_by: Option<String>,
-    #[serde(deserialize_with = "lenient")]
-    comment: Option<String>,
-    #[serde(deserialize_with = "lenient")]
-    empty_layer: Option<bool>,
-}
-
-impl Step {
-    pub(crate) fn is_empty_layer(&self) -> bool {
-        self.empty_layer == Some(true)
-    }
-
-    /// Returns the instruction as its Dockerfile has it: builders wrap it in a shell.
-    pub(crate) fn instruction(&self) -> String {
-        let text = self.created_by.as_deref().or(self.comment.as_deref()).unwrap_or_default();
-        let text = text.trim_end_matches("# buildkit").trim();
-        if let Some((_, rest)) = text.split_once("#(nop)") {
-            return rest.trim().to_owned();
-        }
-        match text.split_once("/bin/sh -c ") {
-            Some(("", command)) => format!("RUN {command}"),
-            // `RUN |1 VERSION=2 /bin/sh -c …` names the build arguments.
-            Some((before, command)) if before.starts_with("RUN") || before.starts_with('|') => {
-                format!("RUN {command}")
-            }
-            _ => text.to_owned(),
-        }
-    }
-}
-
-impl ImageConfig {
+impl ShownConfig {
     pub(crate) fn parse(content: &[u8]) -> Self {
-        let mut config: Self = serde_json::from_slice(content).unwrap_or_default();
+        let mut config = Self { image: ImageConfig::parse(content).unwrap_or_default(), left_out: 0 };
         config.bound();
         config
     }
 
     fn bound(&mut self) {
-        for text in
-            [&mut self.created, &mut self.author, &mut self.architecture, &mut self.os, &mut self.variant]
-        {
-            shorten(text);
+        let ImageConfig { created, author, platform, container, history } = &mut self.image;
+        shorten(created);
+        shorten(author);
+        if let Some(Platform { architecture, os, variant }) = platform {
+            shorten(variant);
+            shorten_text(architecture);
+            shorten_text(os);
         }
-        self.left_out = cut(&mut self.history, ROWS);
-        for step in &mut self.history {
+        self.left_out = cut(history, ROWS);
+        for step in history {
             shorten(&mut step.created_by);
             shorten(&mut step.comment);
         }
-        let Some(container) = &mut self.config else { return };
         for text in [&mut container.user, &mut container.working_dir, &mut container.stop_signal] {
             shorten(text);
         }
@@ -364,63 +308,24 @@ impl ImageConfig {
             &mut container.volumes,
         ] {
             self.left_out += cut(list, ROWS);
-            list.iter_mut().for_each(|text| *text = shortened(std::mem::take(text)));
+            list.iter_mut().for_each(shorten_text);
         }
         self.left_out += cut_pairs(&mut container.labels);
     }
 
     pub(crate) fn platform(&self) -> Option<String> {
-        let (os, architecture) = (self.os.as_deref()?, self.architecture.as_deref()?);
-        if os.is_empty() || architecture.is_empty() {
-            return None;
-        }
-        let variant = self.variant.as_deref().map(|variant| format!("/{variant}")).unwrap_or_default();
-        Some(format!("{os}/{architecture}{variant}"))
+        self.image.platform.as_ref().map(ToString::to_string)
     }
-
-    pub(crate) fn into_container(self) -> (Container, Vec<Step>) {
-        (self.config.unwrap_or_default(), self.history)
-    }
-
-    pub(crate) fn container(&self) -> Option<&Container> {
-        self.config.as_ref()
-    }
-}
-
-/// Reads a value of another type as absent.
-fn lenient<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
-}
-
-/// Reads a list without the entries of another type.
-fn list<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(
-    deserializer: D,
-) -> Result<Vec<T>, D::Error> {
-    let Value::Array(items) = Value::deserialize(deserializer)? else { return Ok(Vec::new()) };
-    Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
-}
-
-/// Reads an object without the values that are no text.
-fn pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pairs, D::Error> {
-    let Value::Object(object) = Value::deserialize(deserializer)? else { return Ok(Pairs::new()) };
-    let text = |(key, value)| if let Value::String(value) = value { Some((key, value)) } else { None };
-    Ok(object.into_iter().filter_map(text).collect())
-}
-
-/// Reads the keys of an object.
-fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let Value::Object(object) = Value::deserialize(deserializer)? else { return Ok(Vec::new()) };
-    Ok(object.into_iter().map(|(key, _)| key).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn step(text: &str) -> String {
-        Step { created_by: Some(text.to_owned()), ..Step::default() }.instruction()
+        instruction(&HistoryEntry { created_by: Some(text.to_owned()), ..HistoryEntry::default() })
     }
 
     #[test]
@@ -471,21 +376,7 @@ mod tests {
         assert!(document.is_too_large && document.annotations.is_empty());
         let config = serde_json::json!({ "history": vec![serde_json::json!({}); 500],
             "config": { "Env": vec!["A=b"; 500], "Labels": annotations } });
-        let config = ImageConfig::parse(config.to_string().as_bytes());
+        let config = ShownConfig::parse(config.to_string().as_bytes());
         assert_eq!(config.left_out, 300 + 300 + 801);
-    }
-
-    #[test]
-    fn config_of_other_types_is_empty() {
-        let text = br#"{"created":1,"os":"linux","architecture":"arm64","variant":"v8","history":[1,{"created_by":"x"}],
-            "config":{"Env":["A=b",3],"Labels":{"a":"b","c":1},"ExposedPorts":{"80/tcp":{}},"Cmd":null}}"#;
-        let config = ImageConfig::parse(text);
-        assert_eq!(config.platform().as_deref(), Some("linux/arm64/v8"));
-        let (container, history) = config.into_container();
-        assert_eq!(
-            (container.env, container.exposed_ports),
-            (vec!["A=b".to_owned()], vec!["80/tcp".to_owned()])
-        );
-        assert_eq!((container.labels.len(), history.len(), container.cmd.len()), (1, 1, 0));
     }
 }

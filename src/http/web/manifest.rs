@@ -5,12 +5,13 @@ use std::time::SystemTime;
 
 use accounts::Right;
 use askama::Template;
-use oci::{Digest, RepositoryName, TagOrDigest};
+use oci::descriptor::Annotations;
+use oci::{ContainerConfig, Digest, HistoryEntry, ImageConfig, RepositoryName, TagOrDigest};
 
 use super::about::{self, Link};
 use super::clients::{self, Client, Transport};
 use super::content::{self, MAX_BLOB, Stored};
-use super::document::{Container, Document, Entry, ImageConfig, Kind, Pairs, Step};
+use super::document::{Document, Entry, Kind, ShownConfig, instruction};
 use super::page::Page;
 use super::preview::{self, Preview};
 use super::repository::short;
@@ -112,8 +113,8 @@ struct ManifestPage {
     history: Vec<HistoryLine>,
     settings: Vec<Setting>,
     environment: Vec<(String, String)>,
-    labels: Pairs,
-    annotations: Pairs,
+    labels: Annotations,
+    annotations: Annotations,
     links: Vec<Link>,
     chart: Option<preview::Chart>,
     /// The README as safe HTML.
@@ -326,11 +327,11 @@ struct Image {
     history: Vec<HistoryLine>,
     settings: Vec<Setting>,
     environment: Vec<(String, String)>,
-    labels: Pairs,
+    labels: Annotations,
     /// The number of entries that are left out.
     left_out: usize,
     /// The annotations of its manifest, which differ from those of its index.
-    annotations: Pairs,
+    annotations: Annotations,
 }
 
 async fn image(app: &App, repository: &RepositoryName, stored: &Stored) -> Result<Image, Error> {
@@ -339,10 +340,9 @@ async fn image(app: &App, repository: &RepositoryName, stored: &Stored) -> Resul
         Some(config) => content::blob(app, repository, &config.digest, MAX_BLOB).await?,
         None => None,
     };
-    let config = config.map(|config| ImageConfig::parse(&config)).unwrap_or_default();
+    let config = config.map(|config| ShownConfig::parse(&config)).unwrap_or_default();
     let (platform, left_out) = (config.platform(), config.left_out + document.left_out);
-    let (created, author) = (config.created.clone(), config.author.clone());
-    let (container, steps) = config.into_container();
+    let ImageConfig { created, author, container, history: steps, .. } = config.image;
     Ok(Image {
         platform,
         created,
@@ -364,7 +364,7 @@ fn split(variable: &str) -> (String, String) {
 }
 
 /// Joins the history with the layers: each step that is not empty made the next layer.
-fn history(steps: &[Step], layers: &[Entry]) -> Vec<HistoryLine> {
+fn history(steps: &[HistoryEntry], layers: &[Entry]) -> Vec<HistoryLine> {
     let total: u64 = layers.iter().map(|layer| layer.size).sum::<u64>().max(1);
     let mut layers = layers.iter().map(|layer| Layer {
         digest: layer.digest.to_string(),
@@ -375,8 +375,8 @@ fn history(steps: &[Step], layers: &[Entry]) -> Vec<HistoryLine> {
     let mut lines: Vec<HistoryLine> = steps
         .iter()
         .map(|step| HistoryLine {
-            instruction: step.instruction(),
-            layer: if step.is_empty_layer() { None } else { layers.next() },
+            instruction: instruction(step),
+            layer: if step.empty_layer == Some(true) { None } else { layers.next() },
         })
         .collect();
     // A squashed image, or one without history.
@@ -384,7 +384,7 @@ fn history(steps: &[Step], layers: &[Entry]) -> Vec<HistoryLine> {
     lines
 }
 
-fn settings(container: &Container) -> Vec<Setting> {
+fn settings(container: &ContainerConfig) -> Vec<Setting> {
     let words = |words: &[String]| words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
     let values = [
         ("config-entrypoint", words(&container.entrypoint)),

@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use oci::descriptor::Annotations;
 use oci::{Digest, RepositoryName};
 
 use super::about::{self, Link};
 use super::content::{self, Stored};
-use super::document::{Document, ImageConfig, Kind, Pairs};
+use super::document::{Document, Kind, ShownConfig};
 use crate::http::app::App;
 use crate::http::error::Error;
 
@@ -51,7 +52,7 @@ async fn summarize(app: &App, repository: &RepositoryName, stored: &Stored) -> R
     let kind = document.kind();
     let own = stored.content.len() as u64;
     if kind == Kind::Index {
-        let mut of_child = Pairs::new();
+        let mut of_child = Annotations::new();
         let mut sizes = HashMap::from([(stored.digest, own)]);
         for child in document.manifests.iter().take(CHILDREN) {
             sizes.insert(child.digest, child.size);
@@ -78,12 +79,10 @@ async fn summarize(app: &App, repository: &RepositoryName, stored: &Stored) -> R
         && let Some(config) = &document.config
         && let Some(config) = content::blob(app, repository, &config.digest, content::MAX_BLOB).await?
     {
-        let config = ImageConfig::parse(&config);
+        let config = ShownConfig::parse(&config);
         summary.platforms.extend(config.platform());
-        if let Some(container) = config.container() {
-            summary.links = about::links(&[&document.annotations, &container.labels]);
-        }
-        summary.created = config.created;
+        summary.links = about::links(&[&document.annotations, &config.image.container.labels]);
+        summary.created = config.image.created;
     }
     Ok(summary)
 }
