@@ -1,6 +1,7 @@
 //! URLs of this registry, other servers and ACME authorities, and mail addresses.
 
 use hyper::http::Uri;
+use registry::relocation::{self, check_bucket_url};
 
 use super::{RawValue, Refused, TomlValue, ValueType};
 
@@ -70,7 +71,7 @@ impl ValueType<Option<BucketUrl>> for BucketUrlSpelling {
         if text.is_empty() {
             return Ok(None);
         }
-        store::object_settings::check_bucket_url(text).map_err(Refused::because)?;
+        check_bucket_url(text).map_err(Refused::because)?;
         Ok(Some(BucketUrl(text.trim_end_matches('/').to_owned())))
     }
 
@@ -87,14 +88,14 @@ impl ValueType<Option<BucketUrl>> for BucketUrlSpelling {
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl {
     text: String,
-    pub database: store::database_url::DatabaseUrl,
+    pub database: relocation::DatabaseUrl,
 }
 
 impl std::str::FromStr for DatabaseUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Ok(Self { text: text.to_owned(), database: store::database_url::DatabaseUrl::parse(text)? })
+        Ok(Self { text: text.to_owned(), database: relocation::DatabaseUrl::parse(text)? })
     }
 }
 
