@@ -4,16 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use oci::Digest;
-use rusqlite::backup::{Backup, StepResult};
 
 use super::connection::Connection;
 use super::sql::params;
 use super::{Metadata, StoredCounts, accounts, columns, commit_mark, migrations};
 use crate::StoreError;
 use crate::blocking::{Priority, blocking_at};
-
-/// The pages that are copied at a time.
-const PAGES: i32 = 4096;
 
 impl Metadata {
     /// Writes a consistent copy of the database to a new file. Writers go on meanwhile.
@@ -30,25 +26,8 @@ impl Metadata {
 }
 
 fn copy(source: &Path, target: &Path) -> Result<(), StoreError> {
-    let source = Connection::reader(source)?;
     super::create_private(target);
-    let mut copy = rusqlite::Connection::open(target)?;
-    // A read transaction keeps one state. Without it, each commit would begin the copy anew.
-    source.script("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1")?;
-    {
-        let backup = Backup::new(source.inner(), &mut copy)?;
-        loop {
-            match backup.step(PAGES)? {
-                StepResult::Done => break,
-                StepResult::More => {}
-                // Another process checkpoints or recovers the log.
-                _ => std::thread::sleep(std::time::Duration::from_millis(20)),
-            }
-        }
-    }
-    // One file without a log.
-    copy.execute_batch("PRAGMA journal_mode = DELETE")?;
-    copy.close().map_err(|(_, error)| error)?;
+    Connection::reader(source)?.copy_to(target)?;
     std::fs::File::open(target)
         .and_then(|file| file.sync_all())
         .map_err(|error| StoreError::io("sync", target, error))

@@ -1,13 +1,16 @@
-//! Connections to the SQLite database: how each kind is opened and set up.
+//! Connections to the SQLite database: how each kind is opened and set up, copies, and the errors of SQLite.
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
-use rusqlite::OpenFlags;
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+use rusqlite::{ErrorCode, OpenFlags};
 
-use super::DatabaseErrorKind;
 use super::sql::Sql;
+use super::{DatabaseError, DatabaseErrorKind};
 use crate::StoreError;
 
 /// Prepared statements that the writer caches: more than there are kinds of statements.
@@ -17,6 +20,11 @@ const READER_STATEMENTS: usize = 64;
 
 /// The writer's page cache is small, because the kernel caches the same pages.
 const SMALL_CACHE: &str = "PRAGMA cache_size = -1024";
+
+/// The pages that are copied at a time.
+const COPIED_PAGES: i32 = 4096;
+/// The pause while another process checkpoints or recovers the log.
+const COPY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A connection to the database.
 pub(super) struct Connection(rusqlite::Connection);
@@ -79,10 +87,6 @@ impl Connection {
         Sql::file(&self.0)
     }
 
-    pub(super) fn inner(&self) -> &rusqlite::Connection {
-        &self.0
-    }
-
     /// Runs several statements, which may return rows.
     pub(super) fn script(&self, sql: &str) -> Result<(), StoreError> {
         Ok(self.0.execute_batch(sql)?)
@@ -90,6 +94,26 @@ impl Connection {
 
     pub(super) fn shrink_cache(&self) -> Result<(), StoreError> {
         self.script(SMALL_CACHE)
+    }
+
+    /// Copies the present state of the database to a new file without a log. Writers go on meanwhile.
+    pub(super) fn copy_to(&self, target: &Path) -> Result<(), StoreError> {
+        let mut copy = rusqlite::Connection::open(target)?;
+        // A read transaction keeps one state. Without it, each commit would begin the copy anew.
+        self.script("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1")?;
+        {
+            let backup = Backup::new(&self.0, &mut copy)?;
+            loop {
+                match backup.step(COPIED_PAGES)? {
+                    StepResult::Done => break,
+                    StepResult::More => {}
+                    _ => std::thread::sleep(COPY_PAUSE),
+                }
+            }
+        }
+        self.script("COMMIT")?;
+        copy.execute_batch("PRAGMA journal_mode = DELETE")?;
+        Ok(copy.close().map_err(|(_, error)| error)?)
     }
 
     /// Copies the log back into the database, as far as no reader still needs it.
@@ -122,6 +146,24 @@ impl Connection {
     /// The number of rows changed since the connection was opened.
     pub(super) fn changes(&self) -> u64 {
         self.0.total_changes()
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let kind = match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => DatabaseErrorKind::Full,
+            // The index of the log cannot grow.
+            _ if error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE) => {
+                DatabaseErrorKind::Full
+            }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => DatabaseErrorKind::Locked,
+            Some(ErrorCode::DatabaseCorrupt) => DatabaseErrorKind::Corrupt,
+            Some(ErrorCode::NotADatabase) => DatabaseErrorKind::NotADatabase,
+            Some(ErrorCode::CannotOpen) => DatabaseErrorKind::CannotOpen,
+            _ => DatabaseErrorKind::Other,
+        };
+        Self::Database(DatabaseError::new(kind, error.to_string()))
     }
 }
 

@@ -1,9 +1,10 @@
 //! SQL: the one narrow type through which every statement of the metadata runs, with its values and rows.
 //!
 //! Statements use the subset that SQLite and PostgreSQL share: parameters numbered `?1`, `?2` …, `ON
-//! CONFLICT`, `RETURNING`. Where there is none, [`Both`] has a text for each. A statement is prepared once
-//! per connection and cached. Only this file, [`connection`](super::connection) and
-//! [`postgres`](super::postgres) know the drivers.
+//! CONFLICT`, `RETURNING`. `MIN` and `MAX` of two integers belong to it, because `0023_base.sql` defines them
+//! as functions in PostgreSQL. Where there is no common text, [`Both`] has one for each. A statement is
+//! prepared once per connection and cached. Only this file, [`connection`](super::connection) and
+//! [`postgres`](super::postgres) know the drivers; `scripts/check-layers` checks that.
 
 use std::cell::RefCell;
 
@@ -12,7 +13,7 @@ use oci::{RepositoryName, Tag};
 use rusqlite::OptionalExtension as _;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 
-use super::postgres::Session;
+use super::postgres::{self, Session};
 use super::rules::{ChangeRules, TagRefusal};
 pub(super) use super::value::{FromValue, ToValue, Value, params};
 use super::{Change, Commit};
@@ -261,7 +262,7 @@ impl ToSql for Value<'_> {
 /// A row that a statement returned.
 pub(super) enum Row<'a> {
     Sqlite(&'a rusqlite::Row<'a>),
-    Postgres(&'a tokio_postgres::Row),
+    Postgres(&'a postgres::Row),
 }
 
 impl Row<'_> {
@@ -298,7 +299,7 @@ impl Row<'_> {
     pub(super) fn damaged(&self, index: usize, reason: impl std::fmt::Display) -> StoreError {
         let column = match self {
             Self::Sqlite(row) => row.as_ref().column_name(index).unwrap_or_default(),
-            Self::Postgres(row) => row.columns().get(index).map_or("", tokio_postgres::Column::name),
+            Self::Postgres(row) => row.columns().get(index).map_or("", |column| column.name()),
         };
         StoreError::Damaged(format!("column {column} of a row in the database: {reason}"))
     }
