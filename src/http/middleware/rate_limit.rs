@@ -3,6 +3,10 @@
 //! Each limit is a token bucket, stored as the time at which it is full again (generic cell rate algorithm,
 //! GCRA), so that no timer refills it. The table is a bounded cache: an evicted client starts with a full
 //! bucket.
+//!
+//! The crate `governor` has the same algorithm. It keeps each client until its caller removes it, so clients
+//! could fill the memory. It also refuses an amount above the burst, while bandwidth is charged after the bytes
+//! have passed.
 
 use std::convert::Infallible;
 use std::net::IpAddr;

@@ -1,7 +1,9 @@
 //! Buffer pool of an upload: two buffers that are reused, one fills while the other is written.
 //!
 //! Received bytes are copied into a buffer while the processor has them in its cache, which costs little.
-//! That frees the receive buffer at once, so the next bytes are received into the same memory.
+//! That frees the receive buffer at once, so the next bytes are received into the same memory. The copy takes
+//! 0.03 s of CPU a GB. 32 uploads and 32 downloads at once take 25 MiB of memory instead of 31
+//! (`wharfinger-bench --only push,transfers --peers none --runs 1`).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
