@@ -290,7 +290,7 @@ fn stop_logs_the_requests_it_cut_off() {
 }
 
 #[test]
-fn stopping_server_refuses_connections_and_ends_its_requests() {
+fn stopping_server_ends_requests_and_takes_no_more() {
     let (mut server, log) = Server::logging("open = true\n");
     let mut upload = server.connect();
     upload.send(

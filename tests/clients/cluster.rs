@@ -169,7 +169,7 @@ fn docker_pushes_and_pulls_through_any_server() {
 }
 
 #[test]
-fn change_on_one_server_counts_with_the_next_request_on_another() {
+fn change_on_one_server_counts_at_once_on_another() {
     let cluster = Cluster::start("cluster_changes", "[registry]\n");
     let user = Terminal::open();
     let images = [Image::saved(&user, "one", "one"), Image::saved(&user, "two", "two")];
@@ -401,7 +401,7 @@ fn acknowledged_pushes_survive_killed_servers() {
 }
 
 #[test]
-fn acknowledged_pushes_survive_failures_of_database_and_bucket() {
+fn pushes_survive_failures_of_database_and_bucket() {
     let database = Database::start(unused_port());
     let schema = with_schema(&database.socket_url(), "cluster_failures");
     let mut cluster = Cluster::start_on(schema, "");

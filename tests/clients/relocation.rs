@@ -423,7 +423,7 @@ fn distribution_reads_the_view_of_a_bucket() {
 }
 
 #[test]
-fn directory_and_bucket_of_distribution_go_into_postgres() {
+fn distribution_directory_and_bucket_move_to_postgres() {
     let (store, user, data) = (ObjectStore::start(), Terminal::open(), TempDir::new().unwrap());
     Image::saved(&user, "app", "theirs");
     let theirs = Distribution::version_2_on(data.path());

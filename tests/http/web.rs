@@ -187,7 +187,7 @@ async fn empty_registry_shows_the_commands_for_its_host() {
 }
 
 #[tokio::test]
-async fn registry_without_visible_images_is_not_called_empty() {
+async fn home_without_visible_images_does_not_say_empty() {
     const EMPTY: &str = "This registry is empty";
     let registry = with_accounts().await;
     registry.add_user("ann").await;

@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_with_the_reason() {
+    fn invalid_digest_is_refused_with_the_reason() {
         use DigestError::{Malformed, NotLowerHex, UnsupportedAlgorithm, WrongLength};
         let hex = "a".repeat(64);
         for (text, error) in [

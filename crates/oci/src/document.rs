@@ -244,7 +244,7 @@ mod tests {
         }
     }
 
-    mod what_is_taken {
+    mod accepted {
         use super::*;
 
         #[test]
@@ -268,7 +268,7 @@ mod tests {
         }
 
         #[test]
-        fn docker_images_and_lists() {
+        fn docker_image_and_list_are_parsed() {
             let (config, layer) = (
                 descriptor("application/vnd.docker.container.image.v1+json", "{}"),
                 descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip", "layer"),
@@ -332,14 +332,14 @@ mod tests {
         }
 
         #[test]
-        fn fields_that_nobody_knows() {
+        fn unknown_field_is_skipped() {
             let unknown = r#","org.EXAMPLE":{"layers":[1]},"x":[null,1e999,-0.0,"\ud800"],"x":0"#;
             let (known, without) = (parse(&image(unknown)).unwrap(), parse(&image("")).unwrap());
             assert_eq!(known, without);
         }
 
         #[test]
-        fn nesting_of_any_depth_where_nobody_looks() {
+        fn unknown_field_may_nest_to_any_depth() {
             let depth = 200_000;
             let more = format!(r#","x":{}{}"#, r#"{"a":["#.repeat(depth), "]}".repeat(depth));
             parse(&image(&more)).unwrap();
@@ -347,7 +347,7 @@ mod tests {
         }
     }
 
-    mod what_it_is {
+    mod media_types {
         use super::*;
 
         #[test]
@@ -361,7 +361,7 @@ mod tests {
         }
 
         #[test]
-        fn kind_follows_the_fields_as_a_last_resort() {
+        fn missing_media_type_follows_from_the_fields() {
             let image = image("").replace(&format!(r#""mediaType":"{OCI_MANIFEST}","#), "");
             assert_eq!(parse(&image).unwrap().media_type.as_str(), OCI_MANIFEST);
             let with_null = image.replace(r#""schemaVersion""#, r#""manifests":null,"schemaVersion""#);
@@ -389,7 +389,7 @@ mod tests {
         }
 
         #[test]
-        fn other_media_types_are_not_those_of_manifests() {
+        fn unknown_media_type_is_refused() {
             let other = media_type("application/json");
             let error = ManifestError::UnsupportedMediaType(other.clone());
             assert_eq!(parse(&document("application/json", r#""layers":[]"#)), Err(error.clone()));
@@ -412,7 +412,7 @@ mod tests {
         }
     }
 
-    mod what_stands_for_nothing {
+    mod null_values {
         use super::*;
 
         #[test]
@@ -425,7 +425,7 @@ mod tests {
         }
 
         #[test]
-        fn but_it_must_be_there() {
+        fn missing_required_field_is_refused() {
             let config = descriptor(OCI_CONFIG, "{}");
             let missing =
                 |of: &str, field| Err(ManifestError::MissingField { media_type: media_type(of), field });
@@ -448,16 +448,16 @@ mod tests {
         }
 
         #[test]
-        fn null_is_no_descriptor() {
+        fn null_descriptor_is_refused() {
             assert!(fault(&document(OCI_INDEX, r#""manifests":[null]"#)).starts_with("manifests[0]: "));
         }
     }
 
-    mod what_is_refused {
+    mod refused {
         use super::*;
 
         #[test]
-        fn two_documents_in_one() {
+        fn fields_of_two_kinds_are_refused() {
             let layer = descriptor(LAYER, "layer");
             let both = |own, stray| Err(ManifestError::TwoDocuments(own, stray));
             let child = descriptor(OCI_MANIFEST, "image");
@@ -502,7 +502,7 @@ mod tests {
         }
 
         #[test]
-        fn other_schema_versions() {
+        fn other_schema_version_is_refused() {
             let with = |version: &str| image("").replace(r#""schemaVersion":2"#, version);
             for version in
                 [r#""x":2"#, r#""schemaVersion":null"#, r#""schemaVersion":3"#, r#""schemaVersion":-2"#]
@@ -527,7 +527,7 @@ mod tests {
         }
 
         #[test]
-        fn non_objects_are_rejected() {
+        fn other_json_than_an_object_is_refused() {
             for nothing in ["", " \n\t"] {
                 assert_eq!(fault(nothing), "it is empty");
             }
@@ -546,7 +546,7 @@ mod tests {
         }
 
         #[test]
-        fn invalid_utf8_in_skipped_fields_is_rejected() {
+        fn invalid_utf8_in_skipped_field_is_refused() {
             let mut bytes = image(r#","x":"y""#).into_bytes();
             let at = bytes.len() - 3;
             bytes[at] = 0xff;
@@ -555,7 +555,7 @@ mod tests {
         }
 
         #[test]
-        fn fields_of_another_type() {
+        fn field_of_another_type_is_refused() {
             for (more, place) in [
                 (r#","annotations":{"a":1}"#, "annotations.a: invalid type: integer `1`, expected a string"),
                 (r#","annotations":{"a":null}"#, "annotations.a: invalid type: null, expected a string"),
@@ -572,11 +572,11 @@ mod tests {
         }
     }
 
-    mod what_is_said {
+    mod messages {
         use super::*;
 
         #[test]
-        fn which_field_is_wrong() {
+        fn message_names_the_wrong_field() {
             let good = descriptor(LAYER, "layer");
             let bad = good.replace("sha256:", "sha384:");
             let text = image("").replace(&good, &format!("{good},{bad}"));
@@ -586,7 +586,7 @@ mod tests {
         }
 
         #[test]
-        fn never_much_nor_with_control_characters() {
+        fn message_is_short_without_control_characters() {
             let long = "\\u001b[31m".to_owned() + &"x".repeat(1 << 20);
             for text in [
                 image(&format!(r#","annotations":{{"{long}":1}}"#)),

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn invalid_media_type_is_refused() {
         let long_type = format!("{}/a", "a".repeat(128));
         let long_subtype = format!("a/{}", "a".repeat(128));
         let long_parameters = format!("a/b;{}", "a".repeat(MAX_LEN));

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_with_the_reason() {
+    fn invalid_name_is_refused_with_the_reason() {
         assert_eq!("".parse::<RepositoryName>(), Err(NameError::Empty));
         assert_eq!("a".repeat(MAX_LEN + 1).parse::<RepositoryName>(), Err(NameError::TooLong));
         for name in [

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn invalid_tag_is_refused() {
         let too_long = "a".repeat(MAX_LEN + 1);
         for tag in [
             "", ".", "..", ".a", "-a", "a/b", "../a", "a:b", "a@b", "a+b", "a b", "a\n", "a\0", "é",

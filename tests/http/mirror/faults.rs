@@ -205,7 +205,7 @@ async fn bad_realm_of_one_repository_is_forgotten() {
 }
 
 #[tokio::test]
-async fn failing_storage_of_an_upstream_does_not_stop_its_manifests() {
+async fn manifests_work_while_storage_of_upstream_fails() {
     let storage =
         Upstream::start(|_| Says::All(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n".to_vec())).await;
     let location = format!("{}/layer", storage.url()).replace("127.0.0.1", "localhost");
@@ -226,7 +226,7 @@ async fn failing_storage_of_an_upstream_does_not_stop_its_manifests() {
 }
 
 #[tokio::test]
-async fn manifest_that_contradicts_the_digest_of_its_header_is_not_kept() {
+async fn manifest_with_wrong_digest_header_is_not_kept() {
     let other = oci::Algorithm::Sha256.digest(b"other");
     let named = move |head: &str| match head.contains("/manifests/1") {
         true => Fault::answer(

@@ -359,7 +359,7 @@ async fn expired_password_is_no_deletion() {
 
 /// Google challenges at `/v2/` alone, and redirects blobs within its host (t).
 #[tokio::test]
-async fn google_challenges_at_the_root_and_redirects_by_path() {
+async fn google_registry_challenges_at_root_and_redirects() {
     let url = OwnUrl::default();
     let own = url.clone();
     let content = random(300_000);

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn push_ahead_of_the_clock_takes_no_place_among_the_newest() {
+    fn push_from_the_future_does_not_count_as_newest() {
         let rules = [RetentionRule { keep_newest: Some(1), ..rule("*") }];
         let ahead = TagState { pushed_at: now() + 365 * DAY, ..state("ahead", 0, None) };
         let tags = [ahead, state("newest", 3, None), state("older", 5, None)];

@@ -122,7 +122,7 @@ async fn damaged_backup_is_refused_before_any_change() {
 }
 
 #[tokio::test]
-async fn backup_is_not_restored_beside_a_database_in_postgres() {
+async fn restore_refuses_metadata_in_postgres() {
     let source = Source::new();
     let (file, _) = source.back_up().await;
     let other = TempDir::new().unwrap();

@@ -232,7 +232,7 @@ async fn bucket_is_read_if_the_disk_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn damaged_object_is_neither_copied_nor_read_to_its_end() {
+async fn damaged_object_is_not_cached_and_its_read_fails() {
     let counted = Counted::new(CACHE);
     let blobs = counted.place.blobs();
     let (digest, content) = stored(&blobs, 800_000, 8).await;
