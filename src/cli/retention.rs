@@ -11,7 +11,7 @@ use super::output::{self, Column, Failure, Format, Row};
 use super::target::Target;
 use crate::rfc3339;
 
-/// Delete old tags by the rules in the configuration ([[retention]])
+/// Delete old tags by the retention rules of the configuration ([[retention]]) and of owners
 #[derive(Args, Debug)]
 pub(super) struct RetentionCommand {
     #[command(subcommand)]

@@ -257,24 +257,22 @@ settings! {
         /// The file with the secret of the access key.
         secret_key_file: Option<PathBuf> = None, optional_path();
 
-        /// How clients read blobs of a bucket: `"never"` redirected, which is through this server, or
-        /// `"always"` by a redirection to a signed URL of the bucket, which they must reach. A list of
-        /// networks, such as `["10.0.0.0/8"]`, redirects their clients alone. HEAD is never redirected.
+        /// The way to blobs of a bucket. `"never"`: the server sends the blobs. `"always"`: it redirects
+        /// clients to a signed URL of the bucket, which they must reach. A list of networks, such as
+        /// `["10.0.0.0/8"]`, redirects only their clients. HEAD is never redirected.
         redirect: Redirect = Redirect::Never, redirect();
 
         /// Whether the links of `repositories/` are also written to the bucket, so that `registry:2` can be
         /// started on it.
         view: bool = false, switch();
 
-        /// The size of the copies of blobs of a bucket on the local disk, in `cache` of the data directory.
-        /// Small blobs and those that are read again are copied; the ones that nobody has read for the
-        /// longest time give way. 0 keeps none.
+        /// The limit of the disk cache of a bucket, in `cache` of the data directory. It keeps small and
+        /// repeatedly read blobs, and evicts the least recently used. 0 keeps none.
         cache: u64 = GIB, size();
 
-        /// The interval at which changes of the database go to the bucket, from which a server with an empty
-        /// data directory goes on. Changes of up to this time are lost with the machine. With 0, each change
-        /// waits until it is in the bucket. The bucket then holds password hashes and keys. `"off"` ships
-        /// nothing.
+        /// How often the database is shipped to the bucket. A server with an empty data directory restores it
+        /// from there. Changes of up to this time are lost with the machine. With 0, each change waits until
+        /// it is in the bucket. The bucket then holds password hashes and keys. `"off"` ships nothing.
         ship_metadata: Option<Duration> = None, duration_or_off();
     }
 
@@ -496,7 +494,7 @@ settings! {
         /// the last 100,000 changes. 0 keeps none.
         retention: Duration = Duration::from_secs(24 * 60 * 60), duration().or_none();
 
-        /// One of this number of pulls is an event; 0: none.
+        /// Announces one of every N pulls as an event; 0 announces none.
         pulls: usize = 0, count();
     }
 

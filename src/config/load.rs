@@ -232,7 +232,7 @@ impl Loading {
                 let valid = error.utf8_error().valid_up_to();
                 let text = String::from_utf8_lossy(error.as_bytes());
                 let place = Excerpt::new(path, &text, valid);
-                // Its bytes are nothing for a terminal.
+                // Do not print binary bytes to a terminal.
                 self.mistakes.push(ConfigError::new(format!("{place} is not UTF-8: is it the right file?")));
                 return;
             }
@@ -265,7 +265,7 @@ impl Loading {
                     None,
                 );
             }
-            // Only a bug in the program leads here, which is no reason to crash.
+            // Unreachable unless a flag is misspelled in the code. Report it instead of panicking.
             None => self.mistakes.push(ConfigError::new(format!(
                 "{} is a flag for the unknown setting `{}`",
                 flag.name, flag.setting

@@ -108,8 +108,8 @@ table! {
         /// The use of kept tags that the upstream has deleted: `"serve"` or `"refuse"`.
         when_gone: Unavailable = Unavailable::Serve, choice::<Unavailable>();
 
-        /// How long a new digest of a tag is not served, as protection against a poisoned tag: `"7d"`. The
-        /// digest before it is served meanwhile, or 403.
+        /// Holds back a new digest of a tag for this time, such as `"7d"`, as protection against a poisoned
+        /// tag. Until then the old digest is served, or 403.
         quarantine: Duration = Duration::ZERO, duration().or_none();
 
         /// Platforms that are fetched in the background when an index is pulled, such as `["linux/amd64"]`.

@@ -110,7 +110,7 @@ fn hex(bytes: &[u8]) -> String {
 /// The primary, as a replica sees it.
 #[derive(Clone, Default)]
 enum Sight {
-    /// It was not found yet, or not at its address.
+    /// No primary has answered at its recorded address yet.
     #[default]
     Unknown,
     Known(Arc<Target>),

@@ -153,7 +153,7 @@ async fn await_vacancy(registry: &Registry, forwarder: &Forwarder, config: &Conf
             Ok(Some(primary)) if known.as_ref() != Some(&primary) => {
                 forwarder.set_may_read(primary.has_own_schema);
                 if let Err(reason) = find(forwarder, &primary, config).await {
-                    // One that starts listens a moment later.
+                    // A starting primary does not listen yet.
                     failures += 1;
                     if failures == REPORTED {
                         tracing::error!(
@@ -184,7 +184,7 @@ async fn await_vacancy(registry: &Registry, forwarder: &Forwarder, config: &Conf
 async fn find(forwarder: &Forwarder, primary: &Primary, config: &Config) -> Result<(), String> {
     let own = config.cluster.address.as_ref().map_or("", BaseUrl::as_str);
     let reason = match primary.address.as_str() {
-        // It is announced once its server is made.
+        // The primary publishes its address after it listens.
         "" => "it has not named one yet",
         address if address == own => "it is that of this server",
         address => return forwarder.set_primary(address, &primary.secret).await,

@@ -118,7 +118,7 @@ pub fn certificates(path: &Path) -> Result<Vec<Certificate>, PairError> {
     Ok(read_chain(path)?.1)
 }
 
-/// The same with the DER of each.
+/// Like [`certificates`], with the DER encodings.
 pub(crate) fn read_chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Vec<Certificate>), PairError> {
     parse_chain(path, &read(path)?)
 }

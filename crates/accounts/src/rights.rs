@@ -92,25 +92,25 @@ impl Rights {
         self.0 == 0
     }
 
-    /// Whether all of `others` are among them.
+    /// Whether the set contains all of `others`.
     #[must_use]
     pub fn include(self, others: Self) -> bool {
         self.0 & others.0 == others.0
     }
 
-    /// Those in either.
+    /// The rights of either set.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Those in both.
+    /// The rights that both sets contain.
     #[must_use]
     pub fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// They one by one, with those that are included in others.
+    /// Iterates over all rights, included ones too.
     pub fn iter(self) -> impl Iterator<Item = Right> {
         Right::ALL.iter().copied().filter(move |right| self.allow(*right))
     }

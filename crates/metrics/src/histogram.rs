@@ -64,7 +64,7 @@ type Exemplars = HashMap<usize, Exemplar<[(&'static str, &'static str); 0], f64>
 /// Encodes a histogram from the counts of its buckets, the last one of which has no upper bound.
 ///
 /// # Errors
-/// Those of the encoder.
+/// The errors of the encoder.
 pub fn encode(encoder: &mut MetricEncoder<'_>, bounds: &[f64], counts: &[u64], sum: f64) -> fmt::Result {
     let bounds = bounds.iter().copied().chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();

@@ -96,7 +96,7 @@ fn problem() -> Value {
                     "properties": {
                         "code": { "type": "string", "description": "For programs: `DENIED`, `NAME_UNKNOWN`, …" },
                         "message": { "type": "string", "description": "For people." },
-                        "detail": { "description": "What a program can read of the reason." },
+                        "detail": { "description": "The reason, in a form for programs." },
                     },
                 },
             },

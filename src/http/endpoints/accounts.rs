@@ -57,7 +57,7 @@ ApiTokens [user: AccountName] "api_tokens" "/api/v1/users/{user}/tokens" Server 
 ApiToken [user: AccountName, id: i64] "api_token" "/api/v1/users/{user}/tokens/{id}" Server {
     PATCH: Requirement::Own, AuditAction::None => manage::tokens::change_token {
         "Change a personal token"
-        .note("What is left out stays as it is; null sets no limit. Its secret stays the same.")
+        .note("Omitted fields stay unchanged; null removes the limit. The secret stays the same.")
         .takes::<TokenChange>().answers::<Token>(200, "The token as it is now.")
     };
     DELETE: Requirement::Own, AuditAction::None => manage::tokens::revoke {

@@ -23,7 +23,7 @@ ApiRetentionPreview [] "api_retention_preview" "/api/v1/retention/preview" Serve
     POST: Requirement::Own, AuditAction::None => manage::retention::preview {
         "Show which tags a retention run would delete"
         .note("For administrators. It runs the same code as a run, and rolls it back.")
-        .takes::<RetentionRequest>().answers::<RetentionReport>(200, "What a run would delete.")
+        .takes::<RetentionRequest>().answers::<RetentionReport>(200, "The tags that a run would delete.")
     };
 }
 /// A run of the retention rules.
@@ -31,7 +31,7 @@ ApiRetentionRun [] "api_retention_run" "/api/v1/retention/run" Server {
     POST: Requirement::Own, AuditAction::None => manage::retention::run {
         "Delete the tags that no retention rule keeps"
         .note("For administrators.")
-        .takes::<RetentionRequest>().answers::<RetentionReport>(200, "What was deleted.")
+        .takes::<RetentionRequest>().answers::<RetentionReport>(200, "The deleted tags.")
     };
 }
 /// Takes back a run of the retention rules.
@@ -133,7 +133,7 @@ ApiExplain [] "api_gc_explain" "/api/v1/gc/explain" Server {
 ApiErase [] "api_erase" "/api/v1/erase" Server {
     POST: Requirement::Own, AuditAction::None => manage::gc::erase {
         "Erase a manifest or blob at once, without a way back"
-        .note("For administrators.").takes::<Erase>().answers::<Erased>(200, "What was erased.")
+        .note("For administrators.").takes::<Erase>().answers::<Erased>(200, "The erased content.")
     };
 }
 /// The stream of events.
@@ -230,7 +230,7 @@ ApiUpstreams [] "api_upstreams" "/api/v1/upstreams" Server {
 ApiUpstreamTest [upstream: UpstreamName] "api_upstream_test" "/api/v1/upstreams/{upstream}/test" Server {
     POST: Requirement::Own, AuditAction::None => manage::upstreams::test {
         "Call every URL of an upstream"
-        .note("For administrators.").answers::<UpstreamTest>(200, "What each URL answered.")
+        .note("For administrators.").answers::<UpstreamTest>(200, "The answer of each URL.")
     };
 }
 /// The cached content of an upstream.
@@ -276,7 +276,7 @@ ApiAdopt [] "api_adopt" "/api/v1/adopt" Server {
     POST: Requirement::Own, AuditAction::Operate("server.adopt") => manage::adopt::adopt {
         "Adopt what another program has changed in the data directory"
         .note("For administrators. It reads every link below `repositories/`, which may take minutes.")
-        .takes::<Adopt>().answers::<Adopted>(200, "What has changed, and what could not be adopted.")
+        .takes::<Adopt>().answers::<Adopted>(200, "The changes, and the items that could not be adopted.")
     };
 }
         }

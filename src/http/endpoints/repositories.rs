@@ -62,7 +62,7 @@ ApiDelete [repository: RepositoryName] "api_delete" "/api/v1/repositories/{repos
     POST: Requirement::Repository(Right::Delete), AuditAction::Look("manifest.delete") => api::tags::delete {
         "Delete several tags in one step"
         .note("A tag that a rule keeps does not keep the others. The answer names both. Manifests stay.")
-        .takes::<DeleteTags>().answers::<DeletedTags>(200, "What was deleted, and what was kept.")
+        .takes::<DeleteTags>().answers::<DeletedTags>(200, "The deleted and the kept tags.")
     };
 }
 /// A manifest, with its tags and pulls.
@@ -96,7 +96,7 @@ ApiTrash [repository: RepositoryName] "api_trash" "/api/v1/repositories/{reposit
     };
     POST: Requirement::Repository(Right::Push), AuditAction::Change("manifest.restore") => api::trash::restore {
         "Restore a deleted manifest with its tags"
-        .takes::<Restore>().answers::<RestoredManifests>(200, "What is there again.")
+        .takes::<Restore>().answers::<RestoredManifests>(200, "The restored images and tags.")
     };
 }
 /// Quotas and their use.

@@ -28,7 +28,7 @@ impl Inside {
     /// Starts serving in a task.
     ///
     /// # Errors
-    /// Those of the system.
+    /// [`io::Error`] of the operating system, for example if the address is in use.
     pub fn start(registry: Registry, config: &Config, socket: Socket) -> io::Result<Self> {
         let path = socket.path().to_owned();
         let control = Control::bind(socket)?;

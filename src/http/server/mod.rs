@@ -65,7 +65,7 @@ impl Server {
     /// Listens on the configured address.
     ///
     /// # Errors
-    /// Those of the system.
+    /// [`io::Error`] of the operating system, for example if the address is in use.
     pub(crate) async fn bind(
         registry: Registry,
         content_proxy: Option<Arc<dyn ContentProxy>>,
@@ -111,7 +111,7 @@ impl Server {
     /// Listens for plain HTTP as well, and redirects it to HTTPS.
     ///
     /// # Errors
-    /// Those of the system.
+    /// [`io::Error`] of the operating system, for example if the address is in use.
     pub async fn redirect(
         &mut self,
         address: SocketAddr,
@@ -128,7 +128,7 @@ impl Server {
     /// Listens for scrapes of metrics as well.
     ///
     /// # Errors
-    /// Those of the system.
+    /// [`io::Error`] of the operating system, for example if the address is in use.
     pub fn serve_metrics(
         &mut self,
         address: SocketAddr,
@@ -161,7 +161,7 @@ impl Server {
     /// replaced: its process is dead, because the caller holds the lock of the directory.
     ///
     /// # Errors
-    /// Those of the system.
+    /// [`io::Error`] of the operating system, for example if the address is in use.
     pub fn bind_control(&mut self, socket: Socket) -> io::Result<()> {
         self.control = Some(Control::bind(socket)?);
         Ok(())
@@ -186,7 +186,7 @@ impl Server {
     /// Returns duplicates of the listening sockets, for the next server of this process.
     ///
     /// # Errors
-    /// Those of the system.
+    /// [`io::Error`] of the operating system, for example if the address is in use.
     pub(crate) fn sockets(&self) -> io::Result<[Option<std::net::TcpListener>; 3]> {
         let duplicate = |listener: &TcpListener| -> io::Result<Option<std::net::TcpListener>> {
             Ok(Some(SockRef::from(listener).try_clone()?.into()))

@@ -32,13 +32,13 @@ impl Transport {
 pub(crate) struct Client {
     pub(crate) name: &'static str,
     pub(crate) command: String,
-    /// The key of an explanation of what the client needs before.
+    /// The translation key of the client's preparation steps.
     pub(crate) trust: Option<&'static str>,
     /// The lines that the explanation introduces.
     pub(crate) trust_lines: Vec<String>,
 }
 
-/// Returns what docker needs before it reaches the registry: the key of an explanation, and its lines.
+/// Returns the translation key of docker's preparation steps, and their lines.
 pub(crate) fn docker_trust(page: &Page, transport: Transport) -> (Option<&'static str>, Vec<String>) {
     let host = page.host.split('/').next().unwrap_or_default();
     match transport {

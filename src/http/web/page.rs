@@ -212,7 +212,7 @@ impl Page {
         format!("job-{kind}")
     }
 
-    /// Returns the key of the name of what a collection removes.
+    /// Returns the translation key of a kind of removed item.
     pub(crate) fn removal_key(&self, kind: &str) -> String {
         format!("removal-{kind}")
     }

@@ -55,7 +55,7 @@ pub(super) struct Acme {
 #[derive(Clone)]
 struct Current {
     certificate: Certificate,
-    /// Its id at the authority, which it has if it names the key of its issuer.
+    /// The ARI id. `None` without an authority key identifier.
     id: Option<CertificateIdentifier<'static>>,
 }
 

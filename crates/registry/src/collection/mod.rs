@@ -115,7 +115,7 @@ impl Collected {
 /// A collection that has begun and not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunningCollection {
-    /// Also before a restart.
+    /// The start of the collection. It survives restarts.
     pub started_at: SystemTime,
     /// The step.
     pub step: Step,

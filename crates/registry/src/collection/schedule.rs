@@ -58,7 +58,7 @@ impl Registry {
                 }
                 () = tokio::time::sleep_until(next), if is_resuming || !policy.interval.is_zero() => {
                     self.collect_and_log(&mut kept_logged).await;
-                    // It leaves what pushes of before the start may need.
+                    // A collection keeps items that pushes from before the restart may need.
                     let rest = self.inner.guards.lost_leases().map(|rest| rest + SETTLE);
                     is_resuming &= rest.is_some();
                     let wait = match rest {

@@ -59,9 +59,9 @@ impl RestoredDatabase {
 
     /// Removes the state of the machine of the backup, and has the next start write all links. The directory
     /// `repositories/` is of another time, and its missing links would count as deletions of another program.
-    /// Links in the bucket are compared with the metadata again. Other consumers of the outbox do not get these changes, nor those that the server has passed on after
-    /// the backup. Pending deliveries to webhooks are parked: the server of the backup has sent them, or
-    /// still does.
+    /// Links in the bucket are compared with the metadata again. Other outbox consumers skip these changes, and
+    /// those after the backup. Pending deliveries to webhooks are parked: the server of the backup has sent
+    /// them, or still does.
     pub(crate) fn prepare(&self) -> Result<(), StoreError> {
         self.connection.script(
             "BEGIN IMMEDIATE;
