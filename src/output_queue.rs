@@ -75,7 +75,7 @@ pub(crate) fn stderr() -> &'static OutputQueue {
     STDERR.get_or_init(|| OutputQueue::of_descriptor("standard error", io::stderr()))
 }
 
-/// Writes out what is still queued, as far as the outputs take it in time. For the end of the process.
+/// Flushes the queues before the end of the process, within a time limit.
 pub(crate) fn flush() {
     for queue in [&STDOUT, &STDERR].into_iter().filter_map(OnceLock::get) {
         queue.flush_within(FLUSH);
@@ -99,7 +99,7 @@ impl OutputQueue {
             drained: Condvar::new(),
         });
         let drained = shared.clone();
-        // Without a thread the queue fills up and drops lines, which is what a lossy output does anyway.
+        // Without a thread the queue fills up and drops lines, as a lossy output may.
         let _ = thread::Builder::new().name("output".to_owned()).spawn(move || drained.drain(output));
         Self(shared)
     }
@@ -151,7 +151,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what is queued, for ever.
+    /// Writes queued lines, for ever.
     fn drain(&self, mut output: impl Write) {
         let mut batch = Vec::new();
         let mut is_torn = false;
@@ -218,7 +218,7 @@ impl Shared {
 fn write_batch(output: &mut impl Write, batch: &[u8], is_torn: &mut bool) -> Result<(), Lost> {
     let mut rest = batch;
     while !rest.is_empty() {
-        // The rest of a torn line is lost: what follows begins on a line of its own.
+        // The rest of a torn line is lost. The next bytes begin a new line.
         let written = if *is_torn { output.write(b"\n").map(|_| 0) } else { output.write(rest) };
         match written {
             Ok(0) if *is_torn => *is_torn = false,

@@ -129,7 +129,7 @@ fn print(report: &CheckReport, format: Format) -> Result<(), Failure> {
         output::print(format_args!("adopted a change by another program: {repository}: {change}\n"))?;
     }
     for AdoptionProblem { path, problem } in &report.not_adopted {
-        output::print(format_args!("not adopted, and left as it is: repositories/{path}: {problem}\n"))?;
+        output::print(format_args!("not adopted, and left unchanged: repositories/{path}: {problem}\n"))?;
     }
     for AdoptionProblem { path, problem } in &report.cannot_be_written {
         output::print(format_args!("cannot be written: repositories/{path}: {problem}\n"))?;
@@ -187,7 +187,7 @@ fn print_records(report: &CheckReport) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints each advice once, and what it concerns if the faults need different ones.
+/// Prints each advice once. If there are several, adds the faults to which each applies.
 fn print_advice(faults: &[CheckFault]) -> Result<(), Failure> {
     let mut advices: Vec<&str> = faults.iter().filter_map(|fault| fault.advice.as_deref()).collect();
     advices.sort_unstable();

@@ -13,7 +13,7 @@ use super::output::{self, Failure, Format};
 use super::target::Target;
 use crate::rfc3339;
 
-/// Show events: pushes, deletions, moved tags and what the server does
+/// Show events: pushes, deletions, moved tags and work of the server
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct EventsCommand {
@@ -73,7 +73,7 @@ impl EventsCommand {
                 streamed = stream => match streamed {
                     Ok(()) if !self.follow => return Ok(()),
                     Ok(()) => {}
-                    // A server that restarts is back soon; one that refuses the first request is not.
+                    // Retry while a server restarts. A failed first request is an error.
                     Err(failure) if is_first || !self.follow => return Err(failure),
                     Err(_) => {}
                 },

@@ -18,19 +18,19 @@ use super::output::{self, Column, Failure, Format, Row, counted};
 use super::progress::progress_bar;
 use super::target::Target;
 
-/// Reclaim the space of deleted images, or show what keeps it
+/// Reclaim the space of deleted images, or explain why content is kept
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct Gc {
-    /// Collect now, wait for the end, and show what was freed
+    /// Collect now, wait for the end, and show the freed space
     #[arg(long, conflicts_with_all = ["dry_run", "explain"])]
     now: bool,
 
-    /// Show what a collection would remove now, and why; change nothing
+    /// Show the removals of a collection that would run now, with reasons; change nothing
     #[arg(long, conflicts_with = "explain")]
     dry_run: bool,
 
-    /// Show what keeps some content, or when it goes: DIGEST, REPOSITORY@DIGEST or REPOSITORY:TAG
+    /// Explain why content is kept, or when it is collected: DIGEST, REPOSITORY@DIGEST or REPOSITORY:TAG
     #[arg(long, value_name = "CONTENT")]
     explain: Option<String>,
 

@@ -48,7 +48,7 @@ enum Command {
         #[command(flatten)]
         options: Options,
     },
-    /// Remove what is cached of an upstream; it is fetched again when it is pulled
+    /// Remove the cached content of an upstream; it is fetched again at the next pull
     #[command(after_help = "Example:\n  wharfinger upstream purge docker.io 'library/*'")]
     Purge {
         /// The upstream

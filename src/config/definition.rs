@@ -310,8 +310,7 @@ settings! {
         /// setting.
         directory: Option<PathBuf> = None, optional_path();
 
-        /// The time of the backups, in the syntax of cron and in UTC. One that was missed is made at the next
-        /// start.
+        /// The time of the backups, in the syntax of cron and in UTC. The next start makes a missed backup.
         schedule: Option<Schedule> = "0 2 * * *".parse().ok(), schedule();
 
         /// The number of backups to keep. Older ones are removed.
@@ -629,7 +628,7 @@ settings! {
     /// The integrity check: `wharfinger check`.
     check: Check {
         /// The interval at which the server reads all content and verifies its digests; 0 disables it. The
-        /// log names what is missing or damaged. A check that a restart interrupts goes on where it was.
+        /// log names missing and damaged content. A check resumes after a restart.
         interval: Duration = Duration::from_secs(30 * 24 * 60 * 60), duration().or_none();
 
         /// The bytes per second that a check reads at most, or `"unlimited"`. It also limits

@@ -172,7 +172,7 @@ pub enum FillChoice {
 /// The use of a kept tag without a confirmation of the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Unavailable {
-    /// Serve what is kept
+    /// Serve the kept tag
     Serve,
     /// Refuse
     Refuse,

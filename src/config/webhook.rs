@@ -63,13 +63,13 @@ table! {
         /// The number of attempts after which a delivery is parked. The delay doubles from 1 s to 10 minutes.
         attempts: usize = 30, count().at_least(1);
 
-        /// A name for commands; by default one that is made of the URL.
+        /// A name for commands. By default it is made from the URL.
         name: String = String::new(), text("a short name");
     }
 }
 
 impl Webhook {
-    /// The name, or one that is made of the URL.
+    /// The name, or else one made from the URL.
     pub(crate) fn id(&self) -> String {
         if !self.name.is_empty() {
             return self.name.clone();

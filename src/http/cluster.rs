@@ -2,7 +2,7 @@
 //! and forwards all other requests to the primary.
 //!
 //! A forwarded request carries the secret of the primary, and the client's address, scheme and host. So the
-//! primary treats it as one of that client.
+//! primary treats it like a request of that client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -114,7 +114,7 @@ enum Sight {
     #[default]
     Unknown,
     Known(Arc<Target>),
-    /// There is none, and this server takes its place. Requests of a replica have to come again.
+    /// There is none, and this server takes its place. Clients have to repeat their requests.
     Vacant,
 }
 

@@ -23,7 +23,7 @@ use hyper::Method;
 /// The access that a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Requirement {
-    /// No access check. Wrong credentials are refused all the same.
+    /// No access check, but wrong credentials are refused.
     Nothing,
     /// Valid credentials, or an anonymous token.
     Credentials,

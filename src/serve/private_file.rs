@@ -9,7 +9,7 @@ use std::path::Path;
 /// [`remove_abandoned`] leaves it alone.
 ///
 /// # Errors
-/// [`io::ErrorKind::ResourceBusy`] if another process writes it, and those of the system.
+/// [`io::ErrorKind::ResourceBusy`] if another process writes it, and errors of the system.
 pub fn create_unfinished(path: &Path) -> io::Result<File> {
     loop {
         let file =
@@ -33,7 +33,7 @@ pub fn create_unfinished(path: &Path) -> io::Result<File> {
 /// Removes an unfinished file if the process that wrote it has ended.
 ///
 /// # Errors
-/// Those of the system.
+/// The errors of the system.
 pub fn remove_abandoned(path: &Path) -> io::Result<()> {
     let file = File::options().write(true).open(path)?;
     match file.try_lock() {

@@ -1,4 +1,4 @@
-//! Opens the registry of the configured data directory, and logs what it has adopted.
+//! Opens the registry of the configured data directory, and logs adopted changes.
 
 use registry::Registry;
 use store::Directory;

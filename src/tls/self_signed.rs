@@ -2,7 +2,7 @@
 //! stores.
 //!
 //! It is not a CA certificate (no `CA:TRUE`), because clients would trust all certificates signed with its
-//! key. Go, OpenSSL and rustls accept it as its own issuer all the same.
+//! key. Go, OpenSSL and rustls still accept it as its own issuer.
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -98,8 +98,8 @@ pub fn files(directory: &Path) -> (PathBuf, PathBuf) {
     (directory.join("self-signed.pem"), directory.join("self-signed.key"))
 }
 
-/// Loads the certificate for `hosts` from `directory`. Creates one if there is none, and replaces one that is
-/// for other hosts, expired or invalid.
+/// Loads the certificate for `hosts` from `directory`. Creates a missing one, and replaces a certificate for
+/// other hosts, or an expired or invalid one.
 ///
 /// # Errors
 /// [`CreateError`].

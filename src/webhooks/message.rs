@@ -92,7 +92,7 @@ fn attributes(id: &str, event: &Event, origin: &Origin) -> Vec<(&'static str, St
     attributes
 }
 
-/// The data of an event: what is known about it.
+/// Returns the data of an event.
 pub(crate) fn data(event: &Event) -> Value {
     let mut data = match &event.detail {
         Some(Value::Object(detail)) => detail.clone(),

@@ -91,8 +91,8 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// Whether deliveries can go on with the other one. Webhooks of owners differ in what is compared here
-    /// alone.
+    /// Whether the other receiver can continue the deliveries. Webhooks of owners differ only in the compared
+    /// fields.
     fn is_same(self: &Arc<Self>, other: &Arc<Self>) -> bool {
         self.webhook == other.webhook && (!self.webhook.is_configured || Arc::ptr_eq(self, other))
     }

@@ -17,7 +17,7 @@ const MAX_FOREIGN: usize = 128;
 /// Words that stand for something else where a subject is named.
 const RESERVED: [&str; 2] = ["everyone", "accounts"];
 
-/// The name of an account, with which somebody logs in.
+/// The name of an account, as a user logs in with it.
 ///
 /// - One component of a repository name, of at most 64 characters, is the name of a user or an
 ///   organisation; it owns the repositories below it, such as `ann/…`.
@@ -59,7 +59,7 @@ impl AccountName {
         &self.0
     }
 
-    /// Whether it is a name of the kind that is made here: one that owns a namespace.
+    /// Whether the name owns a namespace. Names of an htpasswd file or a backend may not.
     #[must_use]
     pub fn has_namespace(&self) -> bool {
         self.0.len() <= MAX_OWN && is_component(&self.0)

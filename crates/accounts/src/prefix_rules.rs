@@ -39,7 +39,7 @@ impl Tree {
     }
 }
 
-/// Something that is said of trees of repositories. Of the trees that a repository is in, the deepest counts.
+/// Rules for trees of repositories. The rule of the deepest tree that contains a repository applies to it.
 #[derive(Clone, Debug)]
 pub struct PrefixRules<T> {
     /// The deepest first.
@@ -53,7 +53,7 @@ impl<T> Default for PrefixRules<T> {
 }
 
 impl<T> FromIterator<(Tree, T)> for PrefixRules<T> {
-    /// Of two that are said of the same tree, the first counts.
+    /// Of two rules for the same tree, the first applies.
     fn from_iter<I: IntoIterator<Item = (Tree, T)>>(said: I) -> Self {
         let mut prefix_rules: Vec<(Tree, T)> = said.into_iter().collect();
         prefix_rules.sort_by_key(|(tree, _)| std::cmp::Reverse(tree.depth()));
@@ -62,7 +62,7 @@ impl<T> FromIterator<(Tree, T)> for PrefixRules<T> {
 }
 
 impl<T> PrefixRules<T> {
-    /// Whether nothing is said.
+    /// Whether there are no rules.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.prefix_rules.is_empty()
@@ -84,11 +84,11 @@ impl<T> PrefixRules<T> {
         self.prefix_rules.iter().find(|(tree, _)| tree.has_text(text)).map(|(_, said)| said)
     }
 
-    /// The repositories of which something is said, or nothing, that `fits`.
+    /// The repositories whose rule, or whose lack of a rule, `fits`.
     #[must_use]
     pub fn visible(&self, fits: impl Fn(Option<&T>) -> bool) -> Visible {
-        // In the order of names a tree is its top and a stretch from "top/" to before "top0": what is said
-        // changes nowhere else.
+        // In the order of names a tree is its top and the range from "top/" to before "top0". The rule
+        // changes only at these bounds.
         let mut bounds = vec![String::new()];
         for (tree, _) in &self.prefix_rules {
             if let Tree::Of(top) = tree {

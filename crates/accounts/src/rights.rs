@@ -8,17 +8,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::{UnknownWord, string_enum};
 
 string_enum! {
-    /// One thing that somebody may do with a repository.
+    /// A right on a repository.
     pub enum Right: "right" {
-        /// Read it, and know of it.
+        /// See the repository, and read its content.
         Pull = "pull",
         /// Put blobs, manifests and tags into it.
         Push = "push",
-        /// Take them out of it, and remove it.
+        /// Delete its content, and the repository.
         Delete = "delete",
-        /// Say who may do what with it.
+        /// Manage the grants on it.
         Administer = "administer",
-        /// Have this registry fetch from its upstream what is not cached yet.
+        /// Make the registry fetch missing content from its upstream.
         Fill = "fill",
     }
 }
@@ -38,7 +38,7 @@ string_enum! {
 }
 
 impl Role {
-    /// The rights that it stands for.
+    /// Returns the rights of the role.
     #[must_use]
     pub fn rights(self) -> Rights {
         match self {
@@ -57,16 +57,16 @@ impl Role {
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Rights(u8);
 
-/// Why a text is no set of rights.
+/// The error of a text that names no set of rights.
 pub type RightsError = UnknownWord;
 
 impl Rights {
-    /// Not even to know of it.
+    /// No rights: the repository is hidden.
     pub const NONE: Self = Self(0);
     /// All of them.
     pub const ALL: Self = Self(0b11111);
 
-    /// These, and what they include.
+    /// Returns these rights and the included ones.
     #[must_use]
     pub fn of(rights: impl IntoIterator<Item = Right>) -> Self {
         rights.into_iter().fold(Self::NONE, |set, right| {

@@ -24,13 +24,13 @@ pub struct Selection(Node);
 
 #[derive(Debug)]
 enum Node {
-    /// Those that match a pattern of the set.
+    /// Names that match a pattern of the set.
     Matching(PatternSet),
     /// Names in some ranges.
     Within(Ranges),
-    /// Those in any of these.
+    /// The union of these sets.
     Any(Vec<Arc<Selection>>),
-    /// Those in all of these.
+    /// The intersection of these sets.
     All(Vec<Arc<Selection>>),
 }
 
@@ -58,7 +58,7 @@ impl Visible {
         Self::only([])
     }
 
-    /// Those that are in this or in `other`, which are shared rather than copied.
+    /// Returns the union of both sets. It shares them instead of copying.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
         match (self, other) {
@@ -67,7 +67,7 @@ impl Visible {
         }
     }
 
-    /// Those that are in this and in `other`, which are shared rather than copied.
+    /// Returns the intersection of both sets. It shares them instead of copying.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         match (self, other) {
@@ -76,7 +76,7 @@ impl Visible {
         }
     }
 
-    /// Those of this that match any of the patterns: a token narrows what its account sees.
+    /// Returns the repositories of the set that match any of the patterns: a token restricts its account.
     #[must_use]
     pub fn restricted_to(&self, patterns: &[Pattern]) -> Self {
         self.and(&Self::only(patterns.iter().cloned()))
@@ -232,7 +232,7 @@ impl FromIterator<Pattern> for PatternSet {
             set.matches_all |= pattern.is_everything();
             set.reaches.push(pattern.literal_text().to_owned());
             let others = set.globs.entry(pattern.prefix().to_owned()).or_default();
-            // One that has all of a prefix makes the others of it superfluous.
+            // A pattern that matches a whole prefix includes the others of that prefix.
             if others.first().is_some_and(is_whole) {
                 continue;
             }

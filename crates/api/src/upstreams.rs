@@ -10,7 +10,7 @@ pub struct Upstreams {
     pub upstreams: Vec<Upstream>,
 }
 
-/// An upstream and what is cached of it.
+/// An upstream and its cached content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Upstream {
     /// The first part of its repositories' names here.

@@ -11,7 +11,7 @@ use crate::page::page;
 page! {
     /// All webhooks that the caller may see: `GET /api/v1/webhooks`.
     Webhooks {
-        /// Those of the configuration, then those of owners.
+        /// The webhooks of the configuration, then those of owners.
         webhooks: Webhook
     } by |entry| entry.id.clone()
 }

@@ -16,7 +16,7 @@ use crate::media_type::{
 };
 use crate::{Descriptor, Kind, Manifest, ManifestError, MediaType};
 
-/// The media type of a descriptor that has none, or one that is not written as a media type.
+/// The media type of a descriptor whose own is missing or malformed.
 const UNKNOWN: &str = "application/octet-stream";
 /// The media type of a layer in schema 1, as docker calls it.
 const SCHEMA1_LAYER: &str = "application/vnd.docker.container.image.rootfs.diff+x-gtar";
@@ -39,7 +39,7 @@ struct Document(Map<String, Value>);
 
 impl Document {
     fn read(bytes: &[u8]) -> Option<Self> {
-        // Go replaces what is not UTF-8, and escapes of half a character.
+        // Go replaces invalid UTF-8 and lone surrogates.
         match serde_json::from_str(&without_lone_surrogates(&String::from_utf8_lossy(bytes))).ok()? {
             Value::Object(fields) => Some(Self(fields)),
             _ => None,
@@ -106,7 +106,7 @@ impl Document {
         ];
         let mut shapes: Vec<_> = shape.into_iter().filter(|(.., is_there)| *is_there).collect();
         if shapes.len() > 1 {
-            // An empty list of the other kind means nothing.
+            // An empty list of another kind does not decide.
             shapes.retain(|(kind, ..)| match kind {
                 Kind::Index => !self.list("manifests").is_empty(),
                 Kind::Image => self.field("config").is_some() || !self.list("layers").is_empty(),

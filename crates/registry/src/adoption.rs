@@ -20,7 +20,7 @@ impl Registry {
     /// Reads all links below `repositories/` again, and adopts outside changes.
     ///
     /// # Errors
-    /// Those of the store.
+    /// The errors of the store.
     pub async fn adopt(&self) -> Result<Report, Error> {
         self.adopt_scope(Scope::All).await
     }
@@ -28,7 +28,7 @@ impl Registry {
     /// The entries of `repositories/` that cannot be adopted. They stay on disk unchanged.
     ///
     /// # Errors
-    /// Those of the store.
+    /// The errors of the store.
     pub async fn adoption_problems(&self) -> Result<Vec<ViewProblem>, Error> {
         Ok(self.metadata.view_problems().await?)
     }

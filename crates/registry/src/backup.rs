@@ -11,7 +11,7 @@ impl Registry {
     /// Writes a backup to `output`. One backup is made at a time; others wait.
     ///
     /// # Errors
-    /// Those of the store and of `output`.
+    /// The errors of the store and of `output`.
     pub async fn backup(
         &self,
         configuration: Vec<ConfigurationFile>,

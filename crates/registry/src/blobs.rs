@@ -50,7 +50,7 @@ impl Registry {
     /// kept until then.
     ///
     /// # Errors
-    /// Those of [`blob_size`](Self::blob_size).
+    /// The errors of [`blob_size`](Self::blob_size).
     pub async fn lease_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<u64, Error> {
         if !self.inner.guards.lease(repository, digest) {
             return Err(Error::BlobUnknown { repository: repository.clone(), digest: *digest });
@@ -65,7 +65,7 @@ impl Registry {
     /// Returns the URL of a blob in the object store, if the client is to read it there.
     ///
     /// # Errors
-    /// [`Error::BlobUnknown`], [`Error::BlobDamaged`], or those of the store.
+    /// [`Error::BlobUnknown`], [`Error::BlobDamaged`], or an error of the store.
     pub async fn blob_url(
         &self,
         repository: &RepositoryName,
@@ -82,7 +82,7 @@ impl Registry {
     /// Opens a blob for reading.
     ///
     /// # Errors
-    /// Those of [`blob_size`](Self::blob_size).
+    /// The errors of [`blob_size`](Self::blob_size).
     pub async fn open_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Blob, Error> {
         let recorded = self.recorded_size(repository, digest).await?;
         let blob = match self.inner.blobs.open_cached(digest).instrument(blob_span("open")).await {
@@ -144,7 +144,7 @@ impl Registry {
     /// must then upload it, even if the registry has it elsewhere (CVE-2024-39897).
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn mount_blob(
         &self,
         repository: &RepositoryName,

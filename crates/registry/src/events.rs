@@ -272,7 +272,7 @@ impl Registry {
     /// Returns the first events after a cursor.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn events(&self, cursor: i64, limit: usize) -> Result<EventPage, Error> {
         let changes = self.metadata.changes().since(cursor, limit).await?;
         let last = changes.last().map_or(cursor, |change| change.id);
@@ -288,7 +288,7 @@ impl Registry {
     /// The cursor before the oldest event that is kept.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn oldest_event(&self) -> Result<i64, Error> {
         let changes = self.metadata.changes();
         Ok(changes.cursor(EVENTS).await?.unwrap_or_else(|| changes.newest()))
@@ -298,7 +298,7 @@ impl Registry {
     /// returns.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn announce(
         &self,
         kind: ChangeKind,

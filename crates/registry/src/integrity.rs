@@ -39,7 +39,7 @@ impl Registry {
     /// requests.
     ///
     /// # Errors
-    /// Those of [`manifest`](Self::manifest), and [`Error::ManifestDamaged`].
+    /// The errors of [`manifest`](Self::manifest), and [`Error::ManifestDamaged`].
     pub async fn intact_manifest(
         &self,
         repository: &RepositoryName,

@@ -204,7 +204,7 @@ impl Registry {
     /// Records this server as the primary.
     ///
     /// # Errors
-    /// Those of the store.
+    /// The errors of the store.
     pub async fn announce_primary(&self, primary: Primary) -> Result<(), Error> {
         Ok(self.metadata.announce_primary(primary).await?)
     }
@@ -212,7 +212,7 @@ impl Registry {
     /// The last renewal of the lease of the bucket. `None` if no server holds it.
     ///
     /// # Errors
-    /// Those of the store.
+    /// The errors of the store.
     pub async fn lease_renewal(&self) -> Result<Option<Uuid>, Error> {
         Ok(self.inner.blobs.renewal().await?)
     }
@@ -220,7 +220,7 @@ impl Registry {
     /// Whether another server has become the primary since this one did.
     ///
     /// # Errors
-    /// Those of the store.
+    /// The errors of the store.
     pub async fn is_superseded(&self) -> Result<bool, Error> {
         Ok(self.metadata.is_superseded().await?)
     }
@@ -313,7 +313,7 @@ impl Registry {
     /// they have read.
     ///
     /// # Errors
-    /// Those of the store, if the quotas cannot be counted. The old policy then stays in force.
+    /// The errors of the store, if the quotas cannot be counted. The old policy then stays in force.
     pub async fn set_policy(&self, policy: Policy) -> Result<(), Error> {
         let old = self.policy();
         if policy == *old {

@@ -102,7 +102,7 @@ impl Registry {
     /// Returns visible repositories with a manifest, in byte order, beginning after `after`.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn catalog(
         &self,
         visible: &Visible,
@@ -115,7 +115,7 @@ impl Registry {
     /// Like [`catalog`](Self::catalog), with the details of each repository.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn repositories(
         &self,
         visible: &Visible,
@@ -128,7 +128,7 @@ impl Registry {
     /// Returns visible repositories in an order, beginning after `after`.
     ///
     /// # Errors
-    /// Those of the store.
+    /// The errors of the store.
     pub async fn repositories_by(
         &self,
         order: RepositoryOrder,
@@ -142,7 +142,7 @@ impl Registry {
     /// Returns the first components of the names of visible repositories, beginning after `after`.
     ///
     /// # Errors
-    /// Those of the store.
+    /// The errors of the store.
     pub async fn namespaces(
         &self,
         visible: &Visible,
@@ -165,7 +165,7 @@ impl Registry {
     /// empty for an unknown subject or repository, and ends early after megabytes of annotations.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn referrers(
         &self,
         repository: &RepositoryName,
@@ -182,7 +182,7 @@ impl Registry {
     /// Returns the first manifests whose subject is `subject`, without their annotations.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn referrers_in_brief(
         &self,
         repository: &RepositoryName,
@@ -196,7 +196,7 @@ impl Registry {
     /// The total counts visible ones only.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn search(
         &self,
         visible: &Visible,
@@ -210,7 +210,7 @@ impl Registry {
     /// Returns the space that all visible repositories use together.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn usage(&self, visible: &Visible) -> Result<Usage, Error> {
         Ok(self.metadata.usage(visible).await?)
     }
@@ -218,7 +218,7 @@ impl Registry {
     /// Returns the space of each visible repository, by name, beginning after `after`.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn repository_usage(
         &self,
         visible: &Visible,
@@ -232,7 +232,7 @@ impl Registry {
     /// after `after`.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn owner_usage(
         &self,
         visible: &Visible,
@@ -248,7 +248,7 @@ impl Registry {
     /// count, it is counted now.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn counted_usage(&self) -> Result<Usage, Error> {
         match self.metadata.counted_usage().await? {
             Some(usage) => Ok(usage),
@@ -259,7 +259,7 @@ impl Registry {
     /// Returns the counted space of owners, by name after `after`.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn counted_owners(&self, after: Option<&str>, limit: usize) -> Result<Page<OwnerUsage>, Error> {
         Ok(Page::cut(self.metadata.counted_owners(after, limit + 1).await?, limit))
     }
@@ -267,7 +267,7 @@ impl Registry {
     /// Readiness check: the database and the object store answer, and the content directory is still mounted.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], or those of the store.
+    /// [`Error::Unavailable`], or an error of the store.
     pub async fn ready(&self) -> Result<(), Error> {
         self.inner.content.check()?;
         self.check_blob_store()?;

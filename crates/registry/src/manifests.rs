@@ -79,7 +79,7 @@ impl Registry {
     /// Like [`manifest`](Self::manifest), and counts a pull of a client.
     ///
     /// # Errors
-    /// Those of [`manifest`](Self::manifest).
+    /// The errors of [`manifest`](Self::manifest).
     pub async fn pull_manifest(
         &self,
         client: IpAddr,

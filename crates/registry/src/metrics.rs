@@ -1,6 +1,6 @@
-//! Metrics of the registry: cache hits, background jobs, and gauges of what is stored.
+//! Metrics of the registry: cache hits, background jobs, and gauges of the stored content.
 //!
-//! Counting what is stored reads the whole database. So a scrape sees numbers that are up to a minute old, or
+//! Counting the content reads the whole database. So a scrape sees numbers that are up to a minute old, or
 //! older if counting takes long.
 
 use std::time::{Duration, Instant};

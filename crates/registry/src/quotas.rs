@@ -108,7 +108,7 @@ impl Registry {
     /// visibility of all.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn quotas(&self, visible: &Visible) -> Result<Vec<QuotaUsage>, Error> {
         let rules = self.policy().rules.clone();
         let sees_all = matches!(visible, Visible::Everything);
@@ -137,7 +137,7 @@ impl Registry {
     /// The quota of the repositories of an account, if there is one.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn owner_quota(&self, owner: &accounts::AccountName) -> Result<Option<QuotaUsage>, Error> {
         let scope = format!("owner {owner}");
         let quotas = self.inner.policy.load().rules.fixed_quotas();

@@ -9,11 +9,11 @@ use crate::networks;
 /// The clients that are redirected to the object store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Redirect {
-    /// None: all content passes through this server.
+    /// No client: all content passes through this server.
     Never,
-    /// All.
+    /// Every client.
     Always,
-    /// Those of some networks.
+    /// Clients in these networks.
     Networks(Vec<IpNet>),
 }
 

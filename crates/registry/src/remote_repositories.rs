@@ -8,7 +8,7 @@ impl Registry {
     /// Adds repositories, each with a new description if there is one.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn learn_repositories(
         &self,
         repositories: Vec<(RepositoryName, Option<String>)>,
@@ -20,7 +20,7 @@ impl Registry {
     /// apply.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn known_repositories(
         &self,
         after: Option<&str>,
@@ -32,7 +32,7 @@ impl Registry {
     /// Removes repositories that the upstream no longer has.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn forget_repositories(&self, repositories: Vec<RepositoryName>) -> Result<(), Error> {
         Ok(self.metadata.forget_repositories(repositories).await?)
     }

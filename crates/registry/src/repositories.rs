@@ -57,7 +57,7 @@ impl Registry {
     /// Whether a repository exists.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn has_repository(&self, repository: &RepositoryName) -> Result<bool, Error> {
         Ok(self.metadata.repository_exists(repository).await?)
     }
@@ -66,7 +66,7 @@ impl Registry {
     /// below `before`.
     ///
     /// # Errors
-    /// Those of the store.
+    /// The errors of the store.
     pub async fn trash_of(
         &self,
         repository: &RepositoryName,

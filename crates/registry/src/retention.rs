@@ -104,7 +104,7 @@ impl Registry {
     /// Applies the rules to all repositories, or to one. A preview changes nothing.
     ///
     /// # Errors
-    /// [`Error::DeleteDisabled`], or those of the store. Deletions before the error stay.
+    /// [`Error::DeleteDisabled`], or an error of the store. Deletions before the error stay.
     pub async fn run_retention(
         &self,
         only: Option<&RepositoryName>,
@@ -237,7 +237,7 @@ impl Registry {
     /// are left out.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn retention_rules(&self) -> Result<Vec<(RuleOrigin, RetentionRule)>, Error> {
         let policy = self.inner.policy.load();
         let configured = policy.retention.rules.iter().cloned();
@@ -254,7 +254,7 @@ impl Registry {
     /// are none.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn stored_retention(&self, owner: Option<&AccountName>) -> Result<Option<String>, Error> {
         Ok(self.metadata.retention_rules(owner).await?)
     }
@@ -263,7 +263,7 @@ impl Registry {
     /// has accepted them. `None` removes them.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn set_stored_retention(
         &self,
         owner: Option<&AccountName>,
@@ -276,7 +276,7 @@ impl Registry {
     /// since then stays.
     ///
     /// # Errors
-    /// Those of the store.
+    /// The errors of the store.
     pub async fn undo_retention(&self, run: &str) -> Result<Vec<RunTag>, Error> {
         let (mut tags, mut after) = (Vec::new(), 0);
         loop {

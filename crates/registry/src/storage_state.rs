@@ -53,7 +53,7 @@ impl Registry {
     /// Checks that the storage is in its place, and that `size` more bytes leave the reserve.
     ///
     /// # Errors
-    /// [`Error::ReserveReached`], or those of the store.
+    /// [`Error::ReserveReached`], or an error of the store.
     pub(crate) fn check_writable(&self, size: u64) -> Result<(), Error> {
         self.check_place()?;
         self.check_reserve(size)

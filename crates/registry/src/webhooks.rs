@@ -111,7 +111,7 @@ impl Registry {
     /// and again when it is sent.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn may_deliver(&self, webhook: &Webhook, event: &Event) -> Result<bool, Error> {
         match (&webhook.account, &event.repository) {
             (Some(account), Some(repository)) => self.accounts().may_watch(account, repository).await,
@@ -122,7 +122,7 @@ impl Registry {
     /// Returns the webhooks of owners.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn owned_webhooks(&self) -> Result<Vec<Webhook>, Error> {
         let records = self.metadata.webhooks().await?;
         Ok(records.into_iter().filter_map(|record| Webhook::try_from(record).ok()).collect())
@@ -132,7 +132,7 @@ impl Registry {
     /// deliveries of webhooks that are gone.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn prepare_deliveries(&self, webhooks: &[Webhook]) -> Result<(), Error> {
         if webhooks.is_empty() {
             self.metadata.changes().unregister(WEBHOOKS).await?;
@@ -151,7 +151,7 @@ impl Registry {
     /// [`prepare_deliveries`](Self::prepare_deliveries).
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn keep_for_deliveries(&self) -> Result<(), Error> {
         self.metadata.changes().register(WEBHOOKS).await?;
         Ok(())
@@ -161,7 +161,7 @@ impl Registry {
     /// whether `webhooks` are still all; otherwise a new one could miss changes after its own.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn enqueue_deliveries(
         &self,
         webhooks: &[Webhook],
@@ -198,7 +198,7 @@ impl Registry {
     /// Returns the first pending deliveries of a webhook, without those of the repositories `except`.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn pending_deliveries(
         &self,
         webhook: &str,
@@ -211,7 +211,7 @@ impl Registry {
     /// Records an attempt to deliver.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn record_attempt(
         &self,
         id: i64,
@@ -231,7 +231,7 @@ impl Registry {
     /// Returns deliveries of a webhook before `before`, the latest first.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn deliveries(
         &self,
         webhook: &str,
@@ -245,7 +245,7 @@ impl Registry {
     /// The numbers of deliveries of a webhook.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn delivery_counts(&self, webhook: &str) -> Result<DeliveryCounts, Error> {
         Ok(self.metadata.delivery_counts(webhook).await?)
     }
@@ -253,7 +253,7 @@ impl Registry {
     /// Makes deliveries pending again: one, or all that are parked. Returns their number.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn replay_deliveries(&self, webhook: &str, id: Option<i64>) -> Result<u64, Error> {
         Ok(self.metadata.replay_deliveries(webhook, id).await?)
     }
@@ -261,7 +261,7 @@ impl Registry {
     /// Removes the oldest ended deliveries of a webhook.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn prune_deliveries(&self, webhook: &str) -> Result<(), Error> {
         Ok(self.metadata.prune_deliveries(webhook).await?)
     }

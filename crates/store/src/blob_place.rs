@@ -34,7 +34,7 @@ impl Directory {
         }
     }
 
-    /// Removes the copies of blobs of a bucket, which nobody would evict.
+    /// Removes the cached copies of a bucket's blobs, because no cache would evict them any more.
     fn remove_copies(&self) {
         let path = self.own().join(CACHE);
         if let Err(error) = fs::remove_dir_all(&path)

@@ -20,7 +20,7 @@ const ADOPTED: &str = "metadata.adopted";
 /// Returns `None` if the directory has a database, or neither repositories nor problems.
 ///
 /// # Errors
-/// Those of [`adopt::adopt`], and [`StoreError::Io`] if the new database cannot be put in place.
+/// The errors of [`adopt::adopt`], and [`StoreError::Io`] if the new database cannot be put in place.
 pub async fn rebuild_if_missing(
     directory: &Directory,
     blobs: &dyn BlobStore,

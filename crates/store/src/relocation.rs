@@ -24,7 +24,7 @@ use crate::{Directory, StoreError, blocking, durable};
 const MOVE: &str = "move";
 /// The database that is copied from PostgreSQL.
 const COPY: &str = "metadata.db.moving";
-/// The database that was moved away, or was in the way of one that comes back.
+/// The database that a move has left, or that had the name of a database that moves back.
 const OLD: &str = "metadata.db.moved";
 
 /// The new place of the blobs.

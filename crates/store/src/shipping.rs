@@ -2,9 +2,9 @@
 //!
 //! A snapshot is shipped at the start, and again when the changes since then are large. Between two
 //! snapshots, the pages that commits have changed are shipped ([`segment`]): at an interval, or before the
-//! operations of a commit are answered. So what is lost with a machine is bounded. A snapshot is made while
-//! commits go on. The changes since its beginning are applied to it, and all of them are stored before it
-//! counts.
+//! operations of a commit are answered. So the loss of a machine costs the changes of a bounded time. A
+//! snapshot is made while commits go on. The changes since its beginning are applied to it, and all of them
+//! are stored before it counts.
 //!
 //! The lease of the bucket keeps a second server out. A snapshot names the data directory that made it: a
 //! directory whose database was continued elsewhere is refused, because both would be the truth.
@@ -127,7 +127,7 @@ impl Shipping {
     /// Ships a snapshot, and from then on changes. The caller has the lease of the bucket.
     ///
     /// # Errors
-    /// Those of the bucket and of the disk.
+    /// The errors of the bucket and of the disk.
     pub async fn begin(&self, metadata: &Metadata) -> Result<(), StoreError> {
         metadata.capture_log(self.inner.clone());
         self.snapshot(metadata).await
@@ -136,7 +136,7 @@ impl Shipping {
     /// Ships the changes since the last call, or a snapshot if they are many.
     ///
     /// # Errors
-    /// Those of the bucket and of the disk. The shipped state is then still complete.
+    /// The errors of the bucket and of the disk. The shipped state is then still complete.
     pub async fn ship(&self, metadata: &Metadata) -> Result<(), StoreError> {
         let needs_snapshot = {
             let turn = self.inner.turn.lock().await;
@@ -335,7 +335,7 @@ fn seconds() -> u64 {
 /// Refuses a database that was continued in another data directory, before the bucket is claimed.
 ///
 /// # Errors
-/// [`StoreError::Directory`] with the reason, and those of the bucket.
+/// [`StoreError::Directory`] with the reason, and errors of the bucket.
 pub async fn check(directory: &Directory, id: &str) -> Result<(), StoreError> {
     let Some(settings) = directory.objects() else { return Ok(()) };
     let snapshots = Snapshots::open(settings)?;
@@ -358,7 +358,7 @@ pub async fn check(directory: &Directory, id: &str) -> Result<(), StoreError> {
 /// the lease of the bucket.
 ///
 /// # Errors
-/// Those of the bucket.
+/// The errors of the bucket.
 pub async fn forget(directory: &Directory, id: &str) -> Result<(), StoreError> {
     let Some(settings) = directory.objects() else { return Ok(()) };
     let snapshots = Snapshots::open(settings)?;

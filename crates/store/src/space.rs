@@ -19,7 +19,7 @@ impl Space {
     /// Returns the space of the file system that holds `path`.
     ///
     /// # Errors
-    /// Those of statvfs.
+    /// The errors of statvfs.
     pub fn of(path: &Path) -> io::Result<Self> {
         let status = rustix::fs::statvfs(path)?;
         let bytes = |blocks: u64| blocks.saturating_mul(status.f_frsize);

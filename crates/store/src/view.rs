@@ -299,7 +299,7 @@ impl View {
     /// meanwhile.
     ///
     /// # Errors
-    /// Those of [`adopt`](crate::adopt::adopt).
+    /// The errors of [`adopt`](crate::adopt::adopt).
     pub async fn adopt(
         &self,
         directory: &Directory,

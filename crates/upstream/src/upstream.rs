@@ -19,7 +19,7 @@ const BACKOFF: Duration = Duration::from_secs(10);
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// The number of failures in a row that open the circuit breaker.
 const BREAKER: u64 = 3;
-/// The wait after a 429 without `Retry-After`, and the longest one that is obeyed.
+/// The wait after a 429 without `Retry-After`.
 const DEFAULT_RETRY: Duration = Duration::from_secs(30);
 /// The longest wait: a longer one may concern a single image, and the next request finds out.
 const MAX_RETRY: Duration = Duration::from_secs(5 * 60);

@@ -45,7 +45,7 @@ fn placed(node: Node, place: &Place) -> Node {
     Node { place: place.clone(), value }
 }
 
-/// Finds the node at a path, and creates what is missing.
+/// Finds the node at a path, and creates missing nodes.
 fn descend<'a>(node: &'a mut Node, path: &[String], place: &Place) -> Result<&'a mut Node, String> {
     let Some((key, rest)) = path.split_first() else { return Ok(node) };
     // `auth: htpasswd` is short for a map with this key.

@@ -45,7 +45,7 @@ pub(super) fn remote_url(draft: &mut Draft, root: &Node, _: &Node) -> Outcome {
     let has_accounts =
         root.get("auth").is_some_and(|auth| !auth.members().is_empty() && auth.get("none").is_none());
     if !has_accounts {
-        // Everyone could pull, and nobody push. Accounts here do the second.
+        // Without accounts, every client could pull and none could push. Accounts of this registry may push.
         set("fill", text("everyone"));
         set("open_to", RawValue::List(vec![text("0.0.0.0/0"), text("::/0")]));
     }

@@ -14,7 +14,7 @@ use super::yaml::Place;
 pub enum Outcome {
     /// These settings have its value.
     Taken { settings: Vec<&'static str> },
-    /// Nothing here does what it did.
+    /// No setting has this effect.
     NoCounterpart { reason: String },
     /// A registry without it would be open to more clients than before.
     Refused { reason: String },

@@ -2,7 +2,7 @@
 //!
 //! The entity tag of an answer is the digest of its bytes. `If-None-Match` saves a client the body of an
 //! unchanged answer. `If-Match` prevents lost updates: the change takes place if the GET of the same address
-//! still has this tag. Handlers know nothing of it.
+//! still has this tag. Handlers do not implement it.
 
 use std::future::Future;
 
@@ -45,7 +45,7 @@ where
     let _turn = TURN.lock().await;
     let present = match handler(call.as_get()).await {
         Ok(response) => entity_tag(&response),
-        // There is no such object, or none that could be read.
+        // The object does not exist or has no GET.
         Err(error) if matches!(error.status(), StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
             None
         }

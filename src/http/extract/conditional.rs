@@ -40,8 +40,8 @@ impl Validators {
         names(request, IF_NONE_MATCH, &self.etag, Comparison::Weak)
     }
 
-    /// Whether a range that the client asks for is one of this content: it has no `If-Range`, or one that
-    /// names this content. A date names nothing here, since no answer has a `Last-Modified`.
+    /// Whether a requested range applies to this content: `If-Range` is missing or has its entity tag. A date
+    /// never matches, because no answer has a `Last-Modified`.
     pub(crate) fn allow_range(&self, request: &HeaderMap) -> bool {
         // The comparison is the strong one.
         request.get(IF_RANGE).is_none_or(|tag| *tag == self.etag)
@@ -55,7 +55,7 @@ impl Validators {
 }
 
 /// Marks a response to a caller with an account as private. RFC 9111 section 3.5 forbids shared caches to
-/// store it, but some do all the same, such as nginx with `proxy_cache`.
+/// store it, but nginx with `proxy_cache` does.
 pub(crate) fn keep_private(headers: &mut HeaderMap) {
     let Some(cache_control) = headers.get(CACHE_CONTROL) else { return };
     let private = if *cache_control == IMMUTABLE {

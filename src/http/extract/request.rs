@@ -113,7 +113,7 @@ impl Request {
         Query::new(self.uri.query())
     }
 
-    /// Returns the first value of a header. A value that is not ASCII becomes one that no parser accepts.
+    /// Returns the first value of a header. Every parser rejects the replacement of a non-ASCII value.
     pub(crate) fn header(&self, name: impl AsHeaderName) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}"))
     }

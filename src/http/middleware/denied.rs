@@ -21,7 +21,7 @@ pub(crate) enum DenyReason {
     Forbidden,
 }
 
-/// A denied request, with what the client needs to log in.
+/// A denied request, with the challenges for a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Denied {
     pub(crate) reason: DenyReason,

@@ -29,7 +29,7 @@ pub(crate) fn is_open(app: &App, request: AccessRequest<'_>) -> bool {
     }
 }
 
-/// Whether a token is wanted for nothing but open pulls. A login, which names no scope, is none.
+/// Whether the requested token is for open pulls only. A login names no scope, so it is not.
 pub(crate) fn is_open_token(app: &App, request: AccessRequest<'_>, form: Query<'_>) -> bool {
     let Some(mirror) = &app.mirror else { return false };
     let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());

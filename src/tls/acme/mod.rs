@@ -121,7 +121,7 @@ impl Acme {
                 hosts = join_hosts(&self.orders.hosts),
                 "requesting a certificate: {due}"
             );
-            // Only an authority with ARI knows `replaces`. It may reject it all the same, so that a retry
+            // Only an authority with ARI knows `replaces`. It may still reject it, so that a retry
             // omits it.
             let replaces = id.filter(|_| suggested.is_some() && due.is_renewal() && failures == 0);
             let obtained = self.obtain(replaces).await.and_then(|pair| {

@@ -159,7 +159,7 @@ impl Accounts {
     /// Opens the accounts of this metadata, reads the htpasswd file and starts the background tasks.
     ///
     /// # Errors
-    /// [`Error::Htpasswd`] if the file cannot be read, and those of the store.
+    /// [`Error::Htpasswd`] if the file cannot be read, and errors of the store.
     pub async fn open(metadata: Metadata, settings: AccountSettings) -> Result<Self, Error> {
         let htpasswd = settings.htpasswd.as_deref().map(htpasswd::File::open).transpose()?;
         let no_random = |error: getrandom::Error| {
@@ -238,7 +238,7 @@ impl Accounts {
     /// of this name stays unchanged. Returns whether the account was created.
     ///
     /// # Errors
-    /// [`Error::PasswordRefused`], [`Error::NameUnfit`], or those of the store.
+    /// [`Error::PasswordRefused`], [`Error::NameUnfit`], or an error of the store.
     pub async fn ensure_administrator(&self, name: &AccountName, password: &str) -> Result<bool, Error> {
         if self.inner.metadata.account(name).await?.is_some() {
             return Ok(false);
@@ -302,7 +302,7 @@ impl Accounts {
     /// Whether anyone can sign in: there is a user, an htpasswd file or a forward-auth backend.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn exist(&self) -> Result<bool, Error> {
         let settings = &self.inner.settings;
         Ok(settings.htpasswd.is_some() || settings.forward || self.inner.metadata.has_users().await?)
@@ -311,7 +311,7 @@ impl Accounts {
     /// Counts the users in the database.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn count_users(&self) -> Result<u64, Error> {
         Ok(self.inner.metadata.count_users().await?)
     }

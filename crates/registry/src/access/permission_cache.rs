@@ -110,7 +110,7 @@ impl Accounts {
     /// The rights of an identity on a repository, which need not exist.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn rights(&self, identity: &Identity, repository: &RepositoryName) -> Result<Rights, Error> {
         let rights = self.account_rights(identity, repository).await?;
         Ok(within(rights, identity.scope(), repository))
@@ -119,7 +119,7 @@ impl Accounts {
     /// The rights of an account that did not sign in: none if it is disabled.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub(crate) async fn rights_of(
         &self,
         account: &AccountRecord,
@@ -135,7 +135,7 @@ impl Accounts {
     /// administer it.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub(crate) async fn may_watch(&self, account: &str, repository: &RepositoryName) -> Result<bool, Error> {
         let Ok(name) = account.parse::<AccountName>() else { return Ok(false) };
         let Some(account) = self.inner.metadata.account(&name).await? else { return Ok(false) };
@@ -146,7 +146,7 @@ impl Accounts {
     /// Whether the identity has a right on a repository.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn is_allowed(
         &self,
         identity: &Identity,
@@ -160,7 +160,7 @@ impl Accounts {
     /// count, because clients cannot ask for this right; the rights of a personal token do.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn may_fill(&self, identity: &Identity, repository: &RepositoryName) -> Result<bool, Error> {
         let rights = self.account_rights(identity, repository).await?;
         let rights = match identity.scope() {
@@ -173,7 +173,7 @@ impl Accounts {
     /// Authorizes a request that needs this right.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn permission(
         &self,
         identity: &Identity,
@@ -197,7 +197,7 @@ impl Accounts {
     /// The repositories that the identity may pull, which are the possible sources of a mount.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn visible(&self, identity: &Identity) -> Result<Visible, Error> {
         let all = self.account_visible(identity).await?;
         Ok(match identity.scope() {
@@ -219,7 +219,7 @@ impl Accounts {
     /// The repositories that lists and searches show. `None` for a bearer token without `registry:catalog:*`.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn listable(&self, identity: &Identity) -> Result<Option<Visible>, Error> {
         match identity.scope() {
             Some(TokenScope::Bearer { catalog: false, .. }) => Ok(None),

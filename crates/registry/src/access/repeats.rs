@@ -166,7 +166,7 @@ fn is_of_a_repository(action: &str) -> bool {
     ["manifest.", "blob.", "repository."].iter().any(|kind| action.starts_with(kind))
 }
 
-/// Ranks actions: the higher one of two describes better what the client wanted.
+/// Ranks actions: of two, the entry with the higher rank describes the request better.
 fn weight(entry: &AuditEntry) -> u8 {
     match entry.action.split_once('.') {
         Some((_, "look")) => 0,

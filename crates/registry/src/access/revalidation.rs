@@ -18,7 +18,7 @@ impl Accounts {
     /// is the caller's concern: it limits the beginning of a request.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn revalidate(&self, identity: &Identity) -> Result<Option<Identity>, Error> {
         let Identity::Account(account) = identity else { return Ok(Some(identity.clone())) };
         let record = match self.inner.metadata.account_by_id(account.id).await? {
@@ -50,11 +50,11 @@ impl Accounts {
         }))))
     }
 
-    /// Returns the time at which the account was made. `None` for administrators, who also see what was
-    /// before it.
+    /// Returns the time at which the account was made. `None` for administrators, who also see earlier
+    /// events.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn made_at(&self, identity: &Identity) -> Result<Option<SystemTime>, Error> {
         let Some(account) = identity.account().filter(|account| !account.administrator) else {
             return Ok(None);

@@ -28,7 +28,7 @@ impl Accounts {
     /// in the list of sessions. Returns `None` for every other identity.
     ///
     /// # Errors
-    /// Those of the store, and if the system gives no random numbers.
+    /// The errors of the store, and if the system gives no random numbers.
     pub async fn begin_session(&self, identity: &Identity, browser: &str) -> Result<Option<Secret>, Error> {
         let Some(account) = identity.account().filter(|account| account.via == Via::Password) else {
             return Ok(None);
@@ -54,7 +54,7 @@ impl Accounts {
     /// Returns the identity of a session, or `None` if there is no such session any more.
     ///
     /// # Errors
-    /// Those of the store.
+    /// The errors of the store.
     pub async fn session(&self, secret: &str) -> Result<Option<Identity>, Error> {
         let secret = Secret::parse(secret).filter(|secret| secret.kind() == SecretKind::Session);
         let Some(secret) = secret else { return Ok(None) };
@@ -82,7 +82,7 @@ impl Accounts {
     /// Ends a session.
     ///
     /// # Errors
-    /// Those of the store.
+    /// The errors of the store.
     pub async fn end_session(&self, secret: &str) -> Result<(), Error> {
         let secret = Secret::parse(secret).filter(|secret| secret.kind() == SecretKind::Session);
         let Some(secret) = secret else { return Ok(()) };

@@ -148,7 +148,7 @@ impl Accounts {
     /// Revokes a refresh token. Returns whether it existed.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn revoke_refresh(&self, token: &str) -> Result<bool, Error> {
         let Some(secret) = Secret::parse(token) else { return Ok(false) };
         match self.inner.metadata.token_by_hash(&secret.hash()).await? {

@@ -197,7 +197,7 @@ impl Registry {
     /// digests and sets or clears the damage marks.
     ///
     /// # Errors
-    /// Those of [`check_with`](Self::check_with).
+    /// The errors of [`check_with`](Self::check_with).
     pub async fn check(
         &self,
         read: bool,
@@ -213,7 +213,7 @@ impl Registry {
     /// It stops the check by returning `false`. A reading that was stopped goes on where it was.
     ///
     /// # Errors
-    /// Those of the store. Faults of content are in the result.
+    /// The errors of the store. Faults of content are in the result.
     pub async fn check_with(
         &self,
         options: Options,

@@ -1,8 +1,7 @@
 //! Reading of all content: verifies the digest of each stored blob, with a limit on I/O.
 //!
-//! The blobs are read in the order of their ids, and the id of the last one is saved. So a reading that is
-//! stopped, by its client or by the end of the server, goes on there. The damage marks keep what it found
-//! until then.
+//! The blobs are read in the order of their ids, and the id of the last one is saved. After a stop of the
+//! client or the server, the next run resumes there. The damage marks keep the results until then.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

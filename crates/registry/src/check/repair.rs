@@ -1,4 +1,4 @@
-//! Repair of faults. It deletes nothing: damaged bytes are moved aside, and what is missing stays listed.
+//! Repair of faults. It deletes nothing: damaged bytes are moved aside, and missing content stays listed.
 
 use oci::Digest;
 
@@ -7,7 +7,7 @@ use crate::integrity::Verified;
 use crate::{Error, Registry};
 
 impl Registry {
-    /// Repairs what can be repaired, and records in each fault what was done.
+    /// Repairs the faults if possible, and records the repair in each fault.
     pub(super) async fn repair(&self, faults: &mut [Fault]) -> Result<(), Error> {
         for fault in &mut *faults {
             fault.repair = match fault.what {

@@ -10,7 +10,7 @@ impl Registry {
     /// push or a fill is about to link stays. Open readers of a deleted file read on.
     ///
     /// # Errors
-    /// Those of the store.
+    /// The errors of the store.
     pub(crate) async fn evict_content(&self, content: Vec<(RepositoryName, Digest)>) -> Result<(), Error> {
         let registry = self.acting_as(Actor::task("cache eviction"));
         self.detach(async move {

@@ -184,7 +184,7 @@ impl Guards {
     /// The time for which leases of the last process may be in force; `None` if they have expired.
     pub(crate) fn lost_leases(&self) -> Option<Duration> {
         let since = SystemTime::now().duration_since(self.inner.started.0);
-        // A clock that was set back says nothing.
+        // After the clock was set back, no time is known.
         since.ok().and_then(|since| LEASE.checked_sub(since)).filter(|rest| !rest.is_zero())
     }
 

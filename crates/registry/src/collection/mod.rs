@@ -186,10 +186,10 @@ pub(crate) struct Collector {
 /// How fast a collection works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// At half of the speed: it pauses after each batch for as long as the batch took. It leaves what the
-    /// last process may have promised to a push.
+    /// Half of the speed: it pauses after each batch for as long as the batch took. It keeps items for pushes
+    /// that began before the last restart.
     Background,
-    /// At once, for an operator who waits.
+    /// Full speed, for an operator who waits.
     Now,
 }
 
@@ -197,7 +197,7 @@ impl Registry {
     /// Runs a collection to its end. First waits for a running one. `progress` returns `false` to stop it.
     ///
     /// # Errors
-    /// Those of the store. Content that was removed until then stays removed.
+    /// The errors of the store. Content that was removed until then stays removed.
     pub async fn collect_garbage(
         &self,
         progress: impl Fn(&Collected) -> bool + Send + Sync,
@@ -260,7 +260,7 @@ impl Registry {
         Ok(collected)
     }
 
-    /// Removes what nothing needs any more, without the event of a collection.
+    /// Removes unneeded content without recording the event of a collection.
     pub(crate) async fn reclaim(&self) -> Result<(), Error> {
         let _running = self.inner.collector.running.lock().await;
         let collected = Collected::default();
@@ -271,10 +271,10 @@ impl Registry {
         Run { registry: self, pace, progress, periods, collected, step, metrics, stopped: false }.run().await
     }
 
-    /// Returns what a collection would remove now, without changing anything.
+    /// Returns the removals of a collection that would run now. Changes nothing.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn preview_garbage(&self) -> Result<Preview, Error> {
         self.metadata.note_changes(Duration::ZERO).await?;
         let guards = self.inner.guards.clone();
@@ -283,7 +283,7 @@ impl Registry {
         Ok(self.metadata.preview_collection(self.periods(), SystemTime::now(), is_leased).await?)
     }
 
-    /// Explains what keeps some content in a repository, or in all of them.
+    /// Explains which references keep some content in a repository, or in all of them.
     ///
     /// # Errors
     /// [`Error::ContentUnknown`].
@@ -301,7 +301,7 @@ impl Registry {
     /// counted.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn garbage_status(&self, most: usize) -> Result<GarbageStatus, Error> {
         let last = *self.inner.collector.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.metadata.note_changes(Duration::ZERO).await?;
@@ -319,7 +319,7 @@ impl Registry {
     /// files without a record.
     ///
     /// # Errors
-    /// Those of the store.
+    /// The errors of the store.
     pub async fn recount_garbage(&self) -> Result<u64, Error> {
         self.metadata.request_recount().await?;
         let mut files = self.inner.blobs.list();
@@ -399,7 +399,7 @@ impl<P: Fn(&Collected) -> bool + Send + Sync> Run<'_, P> {
                 metadata.abandon_leases(abandoned).await?;
             }
             self.collected.leased = 0;
-            // A resumed pass says nothing about the steps before.
+            // A resumed pass has skipped the steps before, so it cannot be the last.
             let mut is_last = self.step == 0;
             while self.step < Step::ALL.len() {
                 let removed = match Step::ALL[self.step] {

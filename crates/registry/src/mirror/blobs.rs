@@ -48,7 +48,7 @@ pub struct FillReader {
     _in_use: InUse,
 }
 
-/// A transfer past the cache: the fill could not keep the bytes, or they are far from those that it has.
+/// A transfer past the cache: the fill cannot store the bytes, or the range begins far beyond them.
 struct Direct {
     source: UpstreamBlob,
     skip: u64,

@@ -31,7 +31,8 @@ enum TagLookup {
 }
 
 impl Mirror {
-    /// Returns a manifest that needs no question, without waiting. `None` says nothing about its existence.
+    /// Returns a cached manifest that needs no revalidation, without waiting. After `None` it may still
+    /// exist.
     #[must_use]
     pub fn cached_manifest(
         &self,
@@ -292,7 +293,7 @@ impl Mirror {
             tracing::warn!(%repository, %target, reason, "the upstream sent an invalid manifest; it is not kept");
             MirrorError::Invalid { upstream: upstream.name().to_owned(), reason }
         };
-        // Bytes that changed on their way have another digest than the one that the upstream names.
+        // The digest in the header of the upstream detects bytes that changed in transit.
         let expected = expected.or(fetched.digest);
         let algorithm = expected.map_or(oci::Algorithm::Sha256, |digest| digest.algorithm());
         let digest = algorithm.digest(&fetched.content);
@@ -362,7 +363,7 @@ impl Mirror {
         Ok(state)
     }
 
-    /// Records what the upstream says of a tag now.
+    /// Records the present answer of the upstream for a tag.
     async fn record(
         &self,
         repository: &RepositoryName,

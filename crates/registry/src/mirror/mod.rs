@@ -182,7 +182,7 @@ impl Mirror {
     #[must_use]
     pub fn with_upstreams(&self, settings: MirrorSettings) -> Self {
         self.retire();
-        // Another URL may have what the old one did not.
+        // The new URL may have content that the old one lacked.
         self.inner.absent.clear();
         self.inner.tag_lists.clear();
         self.inner.referrers.clear();
@@ -224,7 +224,7 @@ impl Mirror {
         self.upstream_of(repository).is_none_or(|upstream| upstream.settings.push == PushPolicy::Overlay)
     }
 
-    /// Whether clients at an address may pull a repository without an account, and fetch what is not here.
+    /// Whether clients at an address may pull a repository and fill the cache without an account.
     #[must_use]
     pub fn is_open_to(&self, repository: &RepositoryName, address: IpAddr) -> bool {
         self.upstream_of(repository)
@@ -234,7 +234,7 @@ impl Mirror {
     /// Whether a caller that may pull a repository may also make this registry fetch from the upstream.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn may_fill(
         &self,
         identity: &Identity,

@@ -77,8 +77,8 @@ impl Mirror {
     }
 
     /// Whether the content that a client of a mirror means comes from the upstream, although this registry
-    /// has a repository of the requested name. Otherwise whoever may push that name would decide what such
-    /// clients get. A digest names one content only, so that the local one is as good.
+    /// has a repository of the requested name. Otherwise the pushers of that name could replace the images of
+    /// such clients. A digest identifies one content, so the local copy serves as well.
     pub async fn precedes_local(
         &self,
         local: &RepositoryName,

@@ -43,7 +43,7 @@ impl Mirror {
     /// upstream that does not answer adds nothing.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn search(
         &self,
         query: &str,

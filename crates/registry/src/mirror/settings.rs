@@ -12,7 +12,7 @@ use upstream::Client;
 /// The answer when an upstream does not answer, or has deleted a tag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenUnavailable {
-    /// Serve what is kept.
+    /// Serve the kept tag.
     #[default]
     Serve,
     /// Refuse pulls by tag.
@@ -124,7 +124,7 @@ pub struct UpstreamSettings {
     pub when_gone: WhenUnavailable,
     /// Patterns of the repositories that may be pulled; all if empty.
     pub allow: Vec<Pattern>,
-    /// Patterns of those that may not.
+    /// Patterns of the repositories that may not be pulled.
     pub deny: Vec<Pattern>,
     /// The platforms of an index that are fetched in the background.
     pub complete: Vec<Platform>,

@@ -63,7 +63,7 @@ impl Mirror {
 }
 
 impl Upstream {
-    /// The best condition of its URLs: one that answers is enough.
+    /// The best condition of its URLs: one working URL is enough.
     pub(super) fn condition(&self) -> Condition {
         let conditions: Vec<_> =
             self.settings.client.upstreams().iter().map(upstream::Upstream::condition).collect();

@@ -1,4 +1,4 @@
-//! The state of upstreams for the operator, tests of them, and purges of what is cached.
+//! The state of upstreams for the operator, tests of them, and purges of their cached content.
 
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -72,7 +72,7 @@ impl Mirror {
     /// Returns the state of every upstream.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn status(&self) -> Result<Vec<UpstreamStatus>, Error> {
         let mut all = Vec::new();
         for upstream in &self.upstreams.all {
@@ -105,7 +105,7 @@ impl Mirror {
     /// Returns their names, or `None` if there is no such upstream.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn purge(
         &self,
         name: &str,

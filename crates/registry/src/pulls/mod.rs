@@ -17,7 +17,7 @@ const FLUSH_PERIOD: Duration = Duration::from_secs(60);
 const BATCH: usize = 500;
 
 impl Registry {
-    /// Writes all counted pulls to the metadata. Keeps those that cannot be written.
+    /// Writes all counted pulls to the metadata. Keeps the pulls that cannot be written.
     pub(crate) async fn flush_pulls(&self) -> Result<(), Error> {
         let counts: Vec<PullCount> = self
             .inner

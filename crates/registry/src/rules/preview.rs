@@ -31,7 +31,7 @@ impl Registry {
     /// Returns the first tags that a rule selects. It reads at most 200,000 tags.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn preview_tag_rule(
         &self,
         rule: &TagRule,

@@ -66,7 +66,7 @@ impl Registry {
     /// Begins an upload of the account, or of anonymous clients.
     ///
     /// # Errors
-    /// [`Error::Full`], [`Error::QuotaExceeded`], [`Error::TooManyUploads`], or those of the store.
+    /// [`Error::Full`], [`Error::QuotaExceeded`], [`Error::TooManyUploads`], or an error of the store.
     pub async fn begin_upload(
         &self,
         repository: &RepositoryName,
@@ -152,7 +152,7 @@ impl Registry {
     /// its size in bytes.
     ///
     /// # Errors
-    /// Those of [`Registry::append_upload`], and [`Error::DigestMismatch`], which ends the upload.
+    /// The errors of [`Registry::append_upload`], and [`Error::DigestMismatch`], which ends the upload.
     pub async fn finish_upload(
         &self,
         repository: &RepositoryName,
@@ -215,7 +215,7 @@ impl Registry {
     /// Receives a whole blob in one request. Returns its size in bytes.
     ///
     /// # Errors
-    /// Those of [`Registry::finish_upload`].
+    /// The errors of [`Registry::finish_upload`].
     pub async fn upload_blob(
         &self,
         repository: &RepositoryName,

@@ -17,8 +17,8 @@ use super::ids::has_expired;
 const MAX_UPLOADS: usize = 1_000;
 /// The maximum number of all anonymous clients together.
 const MAX_ANONYMOUS_UPLOADS: usize = 10_000;
-/// At the maximum, the oldest upload that has begun before this time gives way to a new one. So uploads that
-/// were left behind lock nobody out until they expire.
+/// At the maximum, the oldest upload that has begun before this time gives way to a new one. So
+/// abandoned uploads do not lock out their owner until they expire.
 const YIELDING_AGE: Duration = Duration::from_mins(10);
 
 /// The maximum number of unfinished uploads of an account, or of anonymous clients.

@@ -34,7 +34,7 @@ pub struct VerifiedArchive {
 /// Writes an archive of the registry to `output`, while it is in use.
 ///
 /// # Errors
-/// [`StoreError::Full`] if there is no room for the snapshot, and those of `output`.
+/// [`StoreError::Full`] if there is no room for the snapshot, and errors of `output`.
 pub async fn write(
     directory: &Directory,
     metadata: &Metadata,
@@ -213,7 +213,7 @@ impl VerifiedArchive {
         for entry in archive.entries().map_err(failed)?.skip(1) {
             let mut entry = entry.map_err(failed)?;
             let name = entry.path().map_err(failed)?.into_owned();
-            // The manifest lists what was verified. Other components than names would leave the directory.
+            // The manifest lists the verified files. A component other than a name could leave the directory.
             let is_plain = name.components().all(|part| matches!(part, std::path::Component::Normal(_)));
             if !is_plain || !self.manifest.files.iter().any(|file| Path::new(&file.name) == name) {
                 continue;

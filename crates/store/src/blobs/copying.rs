@@ -59,7 +59,7 @@ impl<'a> BlobCopier<'a> {
     /// in the target.
     ///
     /// # Errors
-    /// Those of the stores.
+    /// The errors of the stores.
     pub async fn copy(
         &mut self,
         blobs: Vec<(Digest, u64)>,
@@ -142,7 +142,7 @@ impl<'a> BlobCopier<'a> {
     /// Makes all copies durable.
     ///
     /// # Errors
-    /// Those of the target, also if a file cannot be written.
+    /// The errors of the target, also if a file cannot be written.
     pub async fn flush(&self) -> Result<(), StoreError> {
         match self.target.flush().await?.into_iter().next() {
             Some(unwritten) => Err(StoreError::Directory(format!(

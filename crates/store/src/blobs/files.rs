@@ -315,7 +315,7 @@ impl BlobStore for FileBlobs {
 }
 
 /// Returns the size of a blob's file; `None` if it does not exist. An error if it cannot be opened: a stat
-/// says nothing about the permission to read. Blocks.
+/// does not check the permission to read. Blocks.
 fn file_size(path: &Path) -> Result<Option<u64>, StoreError> {
     let size =
         regular_file::open(path).and_then(|file| file.map(|file| Ok(file.metadata()?.len())).transpose());

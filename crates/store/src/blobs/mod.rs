@@ -327,7 +327,7 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Returns the size of a blob in bytes, or `None` if it is absent.
     async fn stat(&self, digest: &Digest) -> Result<Option<u64>, StoreError>;
 
-    /// Returns the size of a blob if that takes no I/O. `None` says nothing about its existence.
+    /// Returns the size of a blob if that takes no I/O. After `None` the blob may still exist.
     fn stat_cached(&self, _digest: &Digest) -> Option<u64> {
         None
     }
@@ -401,7 +401,7 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Deletes a blob; `false` if it was absent. Readers that have it open read on.
     async fn delete(&self, digest: &Digest) -> Result<bool, StoreError>;
 
-    /// Deletes blobs that may be absent, at low priority: nobody waits for them.
+    /// Deletes blobs that may be absent, at low priority, because no client waits.
     async fn delete_all(&self, digests: Vec<Digest>) -> Result<(), StoreError> {
         for digest in &digests {
             self.delete(digest).await?;

@@ -14,7 +14,7 @@
 //! - `service`: the clients of S3 and Azure.
 //! - `links`: the links of distribution in a bucket that is adopted.
 //! - `lease`: the server that uses the bucket.
-//! - `place`: what the store and its writers share.
+//! - `place`: the state that the store and its writers share.
 //! - `tail`: saved bytes of an upload that are in no part.
 //! - `writer`: an upload.
 //! - `quarantine`: damaged content.

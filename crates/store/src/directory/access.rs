@@ -52,7 +52,7 @@ pub(super) fn access_error(given: &Path, access: Access, path: &Path, error: &io
     })
 }
 
-/// The remedy for a user who may not use the directory.
+/// Returns advice for a user without the permission to use the directory.
 fn permission_advice(user: &str, given: &Path) -> String {
     let root = given.display();
     let owner = match fs::metadata(given) {

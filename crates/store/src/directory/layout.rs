@@ -264,7 +264,7 @@ impl Directory {
     /// Returns the space of the file system that holds the content.
     ///
     /// # Errors
-    /// Those of statvfs.
+    /// The errors of statvfs.
     pub fn space(&self) -> io::Result<crate::Space> {
         crate::Space::of(self.content())
     }

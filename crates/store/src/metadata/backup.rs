@@ -1,5 +1,4 @@
-//! Backup of the database: snapshots while it is in use, and what a restored one needs before its first
-//! start.
+//! Backup of the database: snapshots while it is in use, and the preparation of a restored database.
 
 use std::path::{Path, PathBuf};
 
@@ -59,9 +58,9 @@ impl RestoredDatabase {
 
     /// Removes the state of the machine of the backup, and has the next start write all links. The directory
     /// `repositories/` is of another time, and its missing links would count as deletions of another program.
-    /// Links in the bucket are compared with the metadata again. Other outbox consumers skip these changes, and
-    /// those after the backup. Pending deliveries to webhooks are parked: the server of the backup has sent
-    /// them, or still does.
+    /// Links in the bucket are compared with the metadata again. Other outbox consumers skip these changes,
+    /// and those after the backup. Pending deliveries to webhooks are parked: the server of the backup has
+    /// sent them, or still does.
     pub(crate) fn prepare(&self) -> Result<(), StoreError> {
         self.connection.script(
             "BEGIN IMMEDIATE;

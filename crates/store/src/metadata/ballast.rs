@@ -85,7 +85,7 @@ impl Ballast {
         let mut missing = size - present;
         while missing > 0 {
             let part = usize::try_from(missing).unwrap_or(zeros.len()).min(zeros.len());
-            // On a full disk it keeps what it has.
+            // On a full disk the file keeps its written part.
             let written = file.write(&zeros[..part])?;
             missing -= written as u64;
         }

@@ -59,7 +59,7 @@ impl Listeners {
         match commit.changes.last() {
             // The writer and the version check may tell of two commits in either order.
             Some(last) => self.newest.send_modify(|newest| *newest = last.id.max(*newest)),
-            // There may be changes that nobody has announced.
+            // There may be unannounced changes.
             None if commit.is_unknown => self.newest.send_modify(|_| {}),
             None => {}
         }

@@ -53,7 +53,7 @@ impl FileIdentity {
     pub(super) fn check(&self) -> Result<(), StoreError> {
         let is_same = |path: &Path, known: Id| match id(path) {
             Ok(found) => found == known,
-            // Another error says nothing about the file.
+            // After another error, assume the same file.
             Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
         };
         if self.database_id.is_some_and(|known| !is_same(&self.database, known)) {

@@ -43,8 +43,8 @@ impl Metadata {
             return Err(StoreError::Moving);
         }
         let frozen = Frozen(Some(self.inner.frozen.clone()));
-        // The writer runs operations in their order, and asks the flag for each. So none that follows this
-        // one changes anything, and all before it are committed.
+        // The writer runs operations in their order, and checks the flag for each. So this operation ends
+        // after all changes before the freeze, and no later one is made.
         self.inner.writer.write(Durability::Disk, OnFull::Fail, self.actor.clone(), |_| Ok(())).await?;
         Ok(frozen)
     }

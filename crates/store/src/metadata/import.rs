@@ -71,10 +71,10 @@ pub enum Import {
 impl Metadata {
     /// Imports all of `found` in one commit, or none of it. Returns which of them changed something.
     ///
-    /// Unlike a push, an import accepts manifests without their parts, and the view need not write what it
-    /// finds there. It skips items that are pending in the outbox, because the metadata is newer than their
-    /// links. The import of a whole directory into an empty database (`is_first`) appends no changes: nobody
-    /// has seen less.
+    /// Unlike a push, an import accepts manifests without their parts, and the view does not write links that
+    /// it already has. It skips items that are pending in the outbox, because the metadata is newer than
+    /// their links. The import of a whole directory into an empty database (`is_first`) appends no changes,
+    /// because no consumer has an older state.
     pub async fn import(&self, found: Vec<Import>, is_first: bool) -> Result<Vec<bool>, StoreError> {
         self.write(Durability::Bulk, move |sql| {
             // Digests are random, so each manifest changes many scattered pages.

@@ -432,7 +432,7 @@ impl Metadata {
         self.run(durability, OnFull::Fail, operation).await
     }
 
-    /// Like [`write`](Self::write), for an operation that frees space or belongs to one that does. On a full
+    /// Like [`write`](Self::write), for an operation that frees space or prepares to do so. On a full
     /// disk it runs again with the space of the ballast.
     async fn free<T: Send + 'static>(
         &self,

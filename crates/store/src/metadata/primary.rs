@@ -1,4 +1,4 @@
-//! The primary among the servers of one database: its address, and who may become the next one.
+//! The primary among the servers of one database: its address, and its succession.
 //!
 //! The primary holds the lock of the database (`server_database`). It records the URL at which the other
 //! servers reach it, and a secret that proves their requests. Replicas read both, and try to become the
@@ -37,7 +37,7 @@ impl Metadata {
     /// Records this server as the primary.
     ///
     /// # Errors
-    /// Those of the database.
+    /// The errors of the database.
     pub async fn announce_primary(&self, primary: Primary) -> Result<(), StoreError> {
         self.write(Durability::Disk, move |sql| {
             sql.run(
@@ -52,7 +52,7 @@ impl Metadata {
     /// Whether another server has become the primary since this one did.
     ///
     /// # Errors
-    /// Those of the database.
+    /// The errors of the database.
     pub async fn is_superseded(&self) -> Result<bool, StoreError> {
         let own = self.inner.epoch;
         self.read(move |sql| {

@@ -108,7 +108,7 @@ impl ServerDatabase {
         })
     }
 
-    /// The number of this process among those that have held the lock.
+    /// The epoch of the lock: each process that takes it increments the number.
     pub(super) fn epoch(&self) -> i64 {
         self.epoch
     }

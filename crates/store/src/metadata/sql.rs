@@ -295,7 +295,7 @@ impl Row<'_> {
         })
     }
 
-    /// The error for a column that holds what it must not.
+    /// The error for a column with an invalid value.
     pub(super) fn damaged(&self, index: usize, reason: impl std::fmt::Display) -> StoreError {
         let column = match self {
             Self::Sqlite(row) => row.as_ref().column_name(index).unwrap_or_default(),

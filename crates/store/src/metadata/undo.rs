@@ -149,7 +149,7 @@ fn state_at(
     if before.is_some() {
         return Ok(before);
     }
-    // The first recorded change says what the tag was before.
+    // The first recorded change holds the earlier digest of the tag.
     sql.first(
         "SELECT previous FROM tag_history WHERE repository = ?1 AND tag = ?2 AND at > ?3 ORDER BY id LIMIT 1",
         params![repository, tag, time],

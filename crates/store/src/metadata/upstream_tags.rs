@@ -44,7 +44,7 @@ impl Metadata {
         self.read(move |sql| find(sql, &repository, &tag)).await
     }
 
-    /// Records what the upstream says of a tag now. `first_seen` stays while the digest is the same.
+    /// Records the present answer of the upstream for a tag. `first_seen` stays while the digest is the same.
     pub async fn record_upstream_tag(
         &self,
         repository: &RepositoryName,
@@ -75,7 +75,7 @@ impl Metadata {
         .await
     }
 
-    /// Forgets what the upstream said of all tags of a repository.
+    /// Forgets the answers of the upstream for all tags of a repository.
     pub async fn forget_upstream_tags(&self, repository: &RepositoryName) -> Result<(), StoreError> {
         let repository = repository.clone();
         self.write(Durability::Disk, move |sql| {

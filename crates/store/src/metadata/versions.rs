@@ -146,7 +146,7 @@ impl Thread {
         Ok(())
     }
 
-    /// Compares the versions, and tells the listeners what has changed.
+    /// Compares the versions, and notifies the listeners of changes.
     fn look(&self, session: &Session, is_new: bool) -> Result<(), StoreError> {
         let sql = Sql::server(session);
         if !is_new && versions(sql)?.version == lock(&self.known).version {

@@ -70,8 +70,8 @@ pub(super) trait WriterDatabase: Send {
     /// Reads the state that [`committed`](Self::committed) records.
     fn prepare_commit(&mut self) -> Result<(), StoreError>;
     fn commit(&self) -> Result<(), StoreError>;
-    /// Notes that the prepared state is committed, with its last change. An error says that it may be lost
-    /// all the same.
+    /// Notes that the prepared state is committed, with its last change. After an error the commit may still
+    /// be lost.
     fn committed(&mut self, durability: Durability, last_change: Option<i64>) -> Result<(), StoreError>;
     /// Upkeep between two transactions.
     fn after_batch(&mut self);
@@ -436,7 +436,7 @@ impl Thread {
         self.database.committed(durability, effects.changes.last().map(|change| change.id))
     }
 
-    /// Tells the listeners that they know nothing of the database any more, if its session is a new one.
+    /// Tells the listeners to drop their state of the database, if its session is a new one.
     fn announce_session(&mut self) {
         if self.database.take_session_change() {
             self.listeners.notify(&Commit { is_unknown: true, ..Commit::default() });

@@ -37,7 +37,7 @@ impl View {
     /// [`record_position`](Self::record_position) ends it.
     ///
     /// # Errors
-    /// Those of [`repair`](Self::repair); [`StoreError::Directory`] if the links cannot be moved aside.
+    /// The errors of [`repair`](Self::repair); [`StoreError::Directory`] if the links cannot be moved aside.
     pub async fn write_anew(&self) -> Result<RepairReport, StoreError> {
         if let Some(position) = &self.inner.position
             && !position.is_rewriting()?
@@ -161,7 +161,7 @@ fn move_aside(root: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Whether a directory is absent, or holds at most what a new file system holds.
+/// Whether a directory is absent or empty, except for `lost+found` of a new file system.
 fn is_empty(root: &Path) -> io::Result<bool> {
     let entries = match fs::read_dir(root) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),

@@ -364,14 +364,14 @@ fn bytes(size: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-/// Names what was not read.
+/// Reports the directives that were not read.
 fn remaining(draft: &mut Draft, server: &Server<'_>, root: &[Directive]) {
     const READ: &[&str] =
         &["listen", "server_name", "ssl", "client_max_body_size", "location", "return", "if", "rewrite"];
     for directive in server.all() {
         let name = directive.name.as_str();
         let outcome = match name {
-            // Those that may restrict access are refused.
+            // Directives that may restrict access are refused.
             "include" => continue,
             "limit_req" | "limit_conn" | "limit_rate" => dropped(
                 "see `limits.requests_per_address`, `limits.connections_per_address` and `limits.bandwidth_per_address`",

@@ -342,7 +342,7 @@ impl Manage {
             Err(ManageError::Registry(_) | ManageError::Random(_)) => (AuditOutcome::Failed, detail),
             Err(error) => (error.outcome(), Some(error.to_string())),
         };
-        // A stolen token is revoked by its id, and so is what was made with it.
+        // After a theft, the operator revokes the token and everything that was made with it, by this id.
         let token = self.requester.identity.account().and_then(SignedIn::personal_token);
         let detail = match (detail, token) {
             (detail, None) => detail,

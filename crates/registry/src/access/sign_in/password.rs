@@ -90,7 +90,7 @@ impl Accounts {
     /// password again.
     ///
     /// # Errors
-    /// [`SignInError::TooMany`], or those of the store.
+    /// [`SignInError::TooMany`], or an error of the store.
     pub async fn is_password_of(
         &self,
         account: &AccountRecord,
@@ -108,7 +108,7 @@ impl Accounts {
     /// accept the name alone.
     ///
     /// # Errors
-    /// Only those of the store.
+    /// Only the errors of the store.
     pub async fn has_password(&self, name: &AccountName) -> Result<bool, Error> {
         let account = self.inner.metadata.account(name).await?;
         Ok(account.is_some_and(|account| account.source != Source::Forward))

@@ -95,7 +95,7 @@ impl OpenFile {
     }
 
     /// Opens a blob without blocking, if the kernel has its name and, for a small blob, its content in
-    /// memory. Handing such little work to another thread costs several times as much. `None` says nothing:
+    /// memory. Handing such little work to another thread costs several times as much. After `None`,
     /// call [`open`](Self::open).
     pub(super) fn open_from_memory(path: &Path, digest: &Digest, mappings: &Arc<Mappings>) -> Option<Self> {
         let deletions = mappings.deletions();

@@ -448,7 +448,7 @@ impl Bucket {
         Ok(answer.etag)
     }
 
-    /// Lists the multipart uploads to keys below `prefix` that nobody has ended. Only S3 names them: Azure
+    /// Lists the unfinished multipart uploads to keys below `prefix`. Only S3 names them: Azure
     /// drops blocks after a week.
     pub(super) async fn unfinished(&self, prefix: &str) -> Result<Vec<Unfinished>, StoreError> {
         if self.place.provider != Provider::S3 {
@@ -569,7 +569,7 @@ impl Bucket {
         self.error(action, key, reason)
     }
 
-    /// Says what the operator can do about a failed request, instead of the store's XML.
+    /// Returns advice for the operator about a failed request, instead of the store's XML.
     fn explained(&self, reason: &str) -> String {
         let (bucket, store) = (&self.place.bucket, &self.store);
         let element = |name: &str| {

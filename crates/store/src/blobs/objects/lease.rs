@@ -2,8 +2,8 @@
 //!
 //! Two servers with one database, such as a restored copy beside its original, would delete each other's
 //! blobs. So a server renews the lease. A server with another data directory waits for a renewal before it
-//! takes the lease over, and no clocks are compared. A server whose lease was taken stops writing. One that
-//! stops releases it, so that the next one need not wait.
+//! takes the lease over, and no clocks are compared. A server whose lease was taken stops writing. A
+//! stopping server releases the lease, so that the next one need not wait.
 
 use std::fs;
 use std::io;

@@ -47,7 +47,7 @@ pub(crate) struct LogRange {
     pub(crate) session: String,
     /// The first one to apply.
     pub(crate) first: u64,
-    /// The number after the last one that is needed: the snapshot has a part of its changes.
+    /// The number after the last needed object. The snapshot already has a part of these changes.
     pub(crate) needed: u64,
 }
 

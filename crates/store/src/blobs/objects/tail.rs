@@ -54,8 +54,8 @@ impl Tail {
         Self { pieces, replaced: Vec::new(), has_others: true }
     }
 
-    /// Stores the bytes of `unsent`, the ones that are in no part. The state of the last call is saved. The
-    /// caller holds the lock of the upload.
+    /// Stores the bytes of `unsent`, which no part has. The state of the last call is saved. The caller holds
+    /// the lock of the upload.
     pub(super) async fn store(
         &mut self,
         blobs: &ObjectBlobs,
@@ -86,8 +86,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Deletes the objects of an upload that has ended. The next start deletes those that stay after an
-    /// error.
+    /// Deletes the objects of an ended upload. After an error, the next start deletes the rest.
     pub(super) async fn delete(self, blobs: &ObjectBlobs, id: Uuid) {
         if self.has_others {
             if let Err(error) = blobs.delete_tail(id).await {

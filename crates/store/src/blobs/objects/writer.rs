@@ -167,7 +167,8 @@ impl ObjectWriter {
         blobs.fetch_tail(upload, &saved.tail, blobs.limits.begin(saved.parts.len()), offset).await
     }
 
-    /// Saves the received bytes. `for_others`: also those that are in no part, for other servers.
+    /// Saves the received bytes. With `for_others`, also stores the bytes that no part has, for other
+    /// servers.
     async fn save_state(&mut self, for_others: bool) -> Result<UploadState, StoreError> {
         let written = self.spool.written().await?;
         let lock = self.lock().await?;

@@ -33,7 +33,7 @@ pub struct Preview {
 }
 
 impl Metadata {
-    /// Returns what a collection would remove now, without what `is_leased`.
+    /// Returns the removals of a collection that would run now, except for leased items.
     pub async fn preview_collection(
         &self,
         periods: Periods,
@@ -53,8 +53,8 @@ impl Metadata {
         .await
     }
 
-    /// Returns the space of untagged manifests and of deleted content: what a collection would free if their
-    /// periods were over. Looks at a bounded number of rows.
+    /// Returns the space of untagged manifests and of deleted content, which a collection frees after their
+    /// periods. Looks at a bounded number of rows.
     pub async fn garbage_usage(&self, limit: usize) -> Result<GarbageUsage, StoreError> {
         self.read(move |sql| {
             let now = SystemTime::now();

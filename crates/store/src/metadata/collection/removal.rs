@@ -22,7 +22,7 @@ pub(super) struct Consequences {
     pub(super) tags: Vec<String>,
 }
 
-/// Returns what the removal of a manifest takes along in its repository. `since` is the time of the deletion;
+/// Returns the further removals in the repository of a removed manifest. `since` is the time of the deletion;
 /// `keeps_children` leaves its children to their own last push or pull.
 pub(super) fn consequences(
     sql: Sql<'_>,
@@ -88,7 +88,7 @@ pub(super) fn apply(
     for candidate in consequences.candidates {
         add(sql, candidate)?;
         if candidate.kind == Kind::ReleasedLink {
-            // The upload of the blob was for this manifest, and not for one that is still to come.
+            // The blob was uploaded for this manifest, so it does not wait for another one.
             sql.run(
                 "UPDATE blob_links SET linked_at = 0 WHERE repository = ?1 AND blob = ?2 AND linked_at <= ?3",
                 params![candidate.repository, candidate.blob, candidate.since],

@@ -218,9 +218,8 @@ impl Copies {
         self.drop_entry(digest)
     }
 
-    /// Removes the copies that were not used for the longest time, until `size` more bytes are within
-    /// `limit`. Returns the removed ones; `None` if those that are being made leave no room.
-    /// [`release`](Self::release) ends it.
+    /// Evicts the least recently used copies until `size` more bytes are within `limit`. Returns their
+    /// digests; `None` if the unfinished copies leave no room. [`release`](Self::release) ends it.
     pub(super) fn evict(&mut self, limit: u64, size: u64) -> Option<Vec<Digest>> {
         if self.filling + size > limit {
             return None;

@@ -89,7 +89,7 @@ impl DiskCache {
         self.lock().digests()
     }
 
-    /// Removes the copy of a blob, and keeps none that is being made.
+    /// Removes the copy of a blob, also an unfinished one.
     pub(crate) async fn forget(self: &Arc<Self>, digest: &Digest) {
         let (cache, digest) = (self.clone(), *digest);
         let forgotten = blocking(move || {

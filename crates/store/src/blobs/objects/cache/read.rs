@@ -55,7 +55,7 @@ impl DiskCache {
                     let reader = FillReader::new(fill, bucket.clone(), key);
                     return Ok(Some(self.counted(Blob::new(size, Box::new(reader)))));
                 }
-                // The first one reads a part, or what is not copied. The others do not wait for each other.
+                // The first request reads a part, or content that is not cached. The others do not wait.
                 Found::Opening(_) if has_waited => {
                     self.metrics.misses.inc();
                     return bucket.open_blob(key).await;
