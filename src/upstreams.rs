@@ -44,7 +44,6 @@ struct Known {
     name: &'static str,
     namespace: Option<&'static str>,
     aliases: &'static [&'static str],
-    /// The hosts of its token server.
     token_hosts: &'static [&'static str],
     /// The server as credential helpers know it.
     helper_server: Option<&'static str>,

@@ -10,7 +10,6 @@ use super::output::Failure;
 use super::unreachable;
 use crate::serve::{LocalServer, ORIGIN};
 
-/// A connection to a registry.
 pub(super) struct Connection {
     client: Client,
     /// The URL of `--server`.

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-/// An error in the configuration.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ConfigError {
     /// The fault and its place, in one sentence.
@@ -72,7 +71,6 @@ pub struct Excerpt {
     pub line: usize,
     /// The character in that line, counted from 1.
     pub column: usize,
-    /// The text of the line.
     #[serde(skip)]
     pub text: String,
 }

@@ -14,7 +14,6 @@ use super::value::RawValue;
 pub(super) struct Entry {
     pub(super) setting: &'static Setting,
     pub(super) raw: RawValue,
-    /// The place of the value.
     pub(super) place: Excerpt,
 }
 

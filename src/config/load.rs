@@ -19,7 +19,6 @@ use crate::operator_file;
 /// The paths of the configuration file if none is named; the first that exists is used.
 pub const USUAL_FILES: [&str; 2] = ["wharfinger.toml", "/etc/wharfinger/wharfinger.toml"];
 
-/// The sources of settings.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The file that `--config` names.

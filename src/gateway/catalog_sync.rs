@@ -33,14 +33,12 @@ pub(super) struct CatalogSync {
     registry: Registry,
     /// The number of the scan during which a repository was last requested, by the hash of its name.
     seen: Mutex<HashMap<u64, u64>>,
-    /// The number of scans.
     scans: AtomicU64,
     /// Whether a failed scan was logged.
     is_failure_logged: AtomicBool,
     hasher: RandomState,
 }
 
-/// The limits of a scan.
 struct Limits {
     pages: usize,
     names: usize,
@@ -49,7 +47,6 @@ struct Limits {
     time: Duration,
 }
 
-/// The progress of a scan.
 struct Progress {
     /// Hashes of the names.
     listed: HashSet<u64>,

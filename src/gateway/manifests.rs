@@ -26,7 +26,6 @@ use crate::http::response::{self, DOCKER_CONTENT_DIGEST, Response};
 /// Counters of changes. Repositories share them by hash.
 const SHARDS: usize = 256;
 
-/// The cache.
 pub(super) struct Manifests {
     entries: Cache<Key, Arc<Entry>, BySize>,
     ttl: Duration,

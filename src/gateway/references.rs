@@ -62,7 +62,6 @@ const MANIFEST_TYPES: HeaderValue = HeaderValue::from_static(
 /// A repository as keyed hashes, because names are long and there are many pairs.
 type RepositoryKey = [u64; 2];
 
-/// The caches.
 pub(super) struct References {
     uploaded: Cache<(RepositoryKey, Digest), Instant>,
     named: Cache<(RepositoryKey, Digest), Instant>,

@@ -51,7 +51,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time for the check of an address.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The role of this server.
 pub(crate) enum Role {
     /// No other server uses the registry.
     Alone,
@@ -134,7 +133,6 @@ pub(crate) struct Forwarder {
     settings: ReplicaSettings,
 }
 
-/// The settings of a replica.
 pub(crate) struct ReplicaSettings {
     /// Names of upstreams: the primary answers for their images.
     upstreams: Vec<String>,

@@ -26,7 +26,6 @@ use crate::http::middleware::denied::{Denied, DenyReason, NoRight};
 use crate::http::middleware::forward_auth::ForwardError;
 use crate::http::response::{self, DOCKER_UPLOAD_UUID, Response, upload_range};
 
-/// The error of a request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
@@ -167,7 +166,6 @@ const INTERNAL: &str = "UNKNOWN";
 const UNAVAILABLE: &str = "UNAVAILABLE";
 const FULL: &str = "INSUFFICIENT_STORAGE";
 
-/// The format of an error body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ErrorFormat {
     /// `errors` alone, as the distribution specification says.

@@ -13,7 +13,6 @@ pub(crate) struct InForce {
     certificate: RwLock<Option<PathBuf>>,
 }
 
-/// A setting in force.
 #[derive(Clone)]
 pub(crate) struct SettingLine {
     pub(crate) key: &'static str,

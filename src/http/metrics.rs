@@ -29,7 +29,6 @@ const LISTENERS: &[&str] = &["listen", "tls.redirect", "metrics.listen", "contro
 /// The limits of `limits.requests_per_…`.
 const RATE_LIMITS: &[&str] = &["address", "account"];
 
-/// The metrics of a server.
 pub(crate) struct ServerMetrics {
     pub(crate) requests: Arc<RequestMetrics>,
     /// Open connections by listener.

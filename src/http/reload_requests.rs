@@ -6,7 +6,6 @@ use tokio::sync::{mpsc, oneshot};
 #[derive(Clone, Debug)]
 pub(crate) struct ReloadRequests(mpsc::Sender<oneshot::Sender<api::Reloaded>>);
 
-/// The requests for a reload.
 pub(crate) type ReloadQueue = mpsc::Receiver<oneshot::Sender<api::Reloaded>>;
 
 impl ReloadRequests {

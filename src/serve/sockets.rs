@@ -107,7 +107,6 @@ impl InheritedSockets {
     }
 }
 
-/// The addresses of [`InheritedSockets`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InheritedAddresses {
     listen: Option<SocketAddr>,

@@ -53,7 +53,6 @@ struct Networks {
     counts: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// A counted handshake.
 struct Counted {
     networks: Arc<Networks>,
     network: IpAddr,
@@ -112,7 +111,6 @@ impl Acceptor {
         }))
     }
 
-    /// The origin of the certificate.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         self.store.origin()

@@ -74,7 +74,6 @@ pub(super) fn subject_alternative_names(hosts: &[Host]) -> Result<Vec<SanType>, 
         .collect()
 }
 
-/// The stored certificate.
 #[derive(Debug)]
 pub struct Stored {
     pub pair: Pair,

@@ -10,10 +10,8 @@ const HTTPS: u16 = 443;
 
 /// Prints the commands for docker, podman, containerd and the system. Each line can be run on its own.
 pub struct Trust<'a> {
-    /// The file of the certificate.
     pub certificate: &'a Path,
     pub hosts: &'a [Host],
-    /// The port of the registry.
     pub port: u16,
 }
 

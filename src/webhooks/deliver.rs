@@ -133,7 +133,6 @@ struct Sender {
     receiver: Arc<Receiver>,
 }
 
-/// The result of a window.
 #[derive(Default)]
 struct Window {
     /// The refused repositories, with the number of attempts.

@@ -6,7 +6,6 @@ use serde_json::{Map, Value, json};
 
 use crate::rfc3339;
 
-/// The origin of events.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     /// The URL of the registry, or a URN of its database.

@@ -34,7 +34,6 @@ pub struct CachedManifest {
     pub(crate) pulls: OnceLock<Arc<PullCounter>>,
 }
 
-/// The manifest of a tag.
 #[derive(Debug)]
 pub(crate) struct CachedTag {
     pub(crate) digest: Digest,

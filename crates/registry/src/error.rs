@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 /// The reason why an operation failed. The text is for the client, except for [`Error::Store`], which is for
 /// the operator alone.
+#[allow(missing_docs, reason = "the names of most fields say what they hold")]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The repository does not exist.
@@ -16,7 +17,6 @@ pub enum Error {
     /// The repository has no such manifest.
     #[error("there is no {} {target} in {repository}", .target.noun())]
     ManifestUnknown {
-        /// The requested repository.
         repository: RepositoryName,
         /// The requested tag or digest.
         target: TagOrDigest,
@@ -24,7 +24,6 @@ pub enum Error {
     /// The repository has no such blob.
     #[error("there is no blob {digest} in {repository}")]
     BlobUnknown {
-        /// The requested repository.
         repository: RepositoryName,
         /// The requested blob.
         digest: Digest,
@@ -32,9 +31,7 @@ pub enum Error {
     /// No repository holds this content, or not the requested one.
     #[error("there is no content {digest}{}", .repository.as_ref().map(|name| format!(" in {name}")).unwrap_or_default())]
     ContentUnknown {
-        /// The requested digest.
         digest: Digest,
-        /// The requested repository.
         repository: Option<RepositoryName>,
     },
     /// The stored bytes of the blob are missing or damaged.
@@ -43,7 +40,6 @@ pub enum Error {
          restore it"
     )]
     BlobDamaged {
-        /// The requested repository.
         repository: RepositoryName,
         /// The requested blob.
         digest: Digest,
@@ -54,7 +50,6 @@ pub enum Error {
          restore it"
     )]
     ManifestDamaged {
-        /// The requested repository.
         repository: RepositoryName,
         /// The requested manifest.
         digest: Digest,
@@ -99,7 +94,6 @@ pub enum Error {
     /// The manifest has too many parts.
     #[error("the manifest lists {parts} parts; at most 10,000 are allowed")]
     TooManyParts {
-        /// The number of its parts.
         parts: usize,
     },
     /// The manifest is larger than the limit.
@@ -125,7 +119,6 @@ pub enum Error {
     /// The chunk does not begin at the end of the upload.
     #[error("the upload has {offset} bytes, but the chunk begins at another offset")]
     OutOfOrder {
-        /// The id of the upload.
         id: Uuid,
         /// The number of bytes that the upload has.
         offset: u64,
@@ -147,7 +140,6 @@ pub enum Error {
          need its layers; `wharfinger check` names them, and `wharfinger adopt` takes them over once the cause is gone"
     )]
     NotAdopted {
-        /// The repository.
         repository: RepositoryName,
         /// The number of these entries.
         problems: u64,
@@ -158,11 +150,8 @@ pub enum Error {
     /// A rule refuses the change of a tag.
     #[error("{}", refused_tag(repository, tag, refusal))]
     TagRefused {
-        /// The repository.
         repository: RepositoryName,
-        /// The tag.
         tag: Tag,
-        /// The rule.
         refusal: TagRefusal,
     },
     /// A rule on a tag refuses the deletion of content that its image needs.
@@ -176,7 +165,6 @@ pub enum Error {
     TooManyUploads {
         /// The account; `None` for anonymous clients.
         account: Option<AccountName>,
-        /// The maximum.
         limit: usize,
     },
     /// A change would exceed a quota.
@@ -196,19 +184,14 @@ pub enum Error {
     /// The tag has no recorded change.
     #[error("no change of {repository}:{tag} is recorded")]
     NoHistory {
-        /// The repository.
         repository: RepositoryName,
-        /// The tag.
         tag: Tag,
     },
     /// The tag has no earlier state.
     #[error("{repository}:{tag} cannot be taken back: {reason}")]
     NothingToUndo {
-        /// The repository.
         repository: RepositoryName,
-        /// The tag.
         tag: Tag,
-        /// The reason.
         reason: &'static str,
     },
     /// The manifest was deleted for good.
@@ -216,9 +199,7 @@ pub enum Error {
         "{target} is no longer in {repository}: its grace period (gc.grace) has ended, so that only a push restores it"
     )]
     ManifestGone {
-        /// The repository.
         repository: RepositoryName,
-        /// The manifest.
         target: TagOrDigest,
     },
     /// No tag of the repository ever pointed to the manifest.
@@ -227,9 +208,7 @@ pub enum Error {
          `wharfinger history {repository}` shows the digests to go back to"
     )]
     NotInHistory {
-        /// The repository.
         repository: RepositoryName,
-        /// The manifest.
         digest: Digest,
     },
     /// No deletion of a retention run is recorded.

@@ -74,7 +74,6 @@ struct Stored {
     disk_available: Gauge,
 }
 
-/// The metrics of accounts.
 #[derive(Debug)]
 pub(crate) struct SignInMetrics {
     /// Sign-ins that verified credentials, by result.

@@ -225,6 +225,5 @@ struct Copied {
     begun: Instant,
     blobs: Option<BlobCopy>,
     tables: Vec<CopiedTable>,
-    /// The unfinished uploads.
     uploads: Vec<Uuid>,
 }

@@ -28,7 +28,6 @@ pub enum DiskState {
     ReadOnly,
 }
 
-/// The cached free space.
 #[derive(Default)]
 pub(crate) struct FreeSpace(Mutex<Option<(Instant, Space)>>);
 

@@ -4,7 +4,6 @@ use std::fs;
 
 use uuid::Uuid;
 
-/// The boot id of the machine.
 pub(crate) fn boot_id() -> String {
     // Without a boot id from the system, uploads end with the process.
     fs::read_to_string("/proc/sys/kernel/random/boot_id")

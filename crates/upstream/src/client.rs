@@ -52,7 +52,6 @@ pub struct Timeouts {
 /// The head of a request, without the parts that depend on the upstream.
 #[derive(Clone, Debug)]
 pub struct UpstreamRequest {
-    /// The method.
     pub method: Method,
     /// Begins with `/v2/`. Made from parsed parts, never copied from a client.
     pub path_and_query: String,
@@ -82,9 +81,7 @@ pub fn repository_scope(repository: impl fmt::Display, actions: &str) -> String 
 
 /// A response, and the upstream that sent it.
 pub struct UpstreamResponse<'a> {
-    /// The upstream.
     pub upstream: &'a Upstream,
-    /// Its response.
     pub response: hyper::Response<Incoming>,
 }
 

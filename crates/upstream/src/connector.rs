@@ -41,7 +41,6 @@ pub enum IpVersion {
 pub struct Network {
     /// Hosts besides those of the upstreams that may have private addresses. `None` allows all hosts.
     pub private_hosts: Option<Vec<String>>,
-    /// The version of IP.
     pub ip: IpVersion,
     /// An HTTP proxy for all connections.
     pub proxy: Option<Proxy>,
@@ -50,7 +49,6 @@ pub struct Network {
 /// An HTTP proxy, which gets a CONNECT request.
 #[derive(Clone, Debug)]
 pub struct Proxy {
-    /// Its URL.
     pub url: Uri,
     /// The `Proxy-Authorization` header.
     pub authorization: Option<HeaderValue>,

@@ -36,7 +36,6 @@ const TAG_PAGE_BYTES: usize = 4 << 20;
 /// A manifest of an upstream. Its digest is not verified.
 #[derive(Debug)]
 pub struct UpstreamManifest {
-    /// The bytes.
     pub content: Bytes,
     /// The Content-Type, if it is the type of a manifest.
     pub media_type: Option<MediaType>,
@@ -47,7 +46,6 @@ pub struct UpstreamManifest {
 /// The answer to a HEAD of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ManifestHead {
-    /// Its digest.
     Digest(Digest),
     /// It may exist, but the upstream does not tell its digest.
     Untold,

@@ -45,7 +45,6 @@ pub enum Account {
     None,
     /// A user with a password.
     Password {
-        /// The name of the user.
         user: String,
         /// The password or access token.
         password: String,

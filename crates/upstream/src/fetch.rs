@@ -20,7 +20,6 @@ const REDIRECTS: usize = 5;
 
 /// A response, and the upstream that sent it.
 pub struct Fetched<'a> {
-    /// The upstream.
     pub upstream: &'a Upstream,
     /// Its response, after redirects.
     pub response: hyper::Response<Incoming>,

@@ -5,6 +5,8 @@
 //! an upstream that fails and fails over to the next one. It knows no server types: the gateway turns its
 //! results into responses.
 
+#![allow(missing_docs, reason = "the names of most fields say what they hold")]
+
 mod access_error;
 mod body;
 mod client;

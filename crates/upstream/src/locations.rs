@@ -16,9 +16,7 @@ use crate::upstream::Upstream;
 pub enum Location {
     /// An upload in progress, with its query unchanged.
     Upload(RepositoryName, Uuid, Option<String>),
-    /// A blob.
     Blob(RepositoryName, Digest),
-    /// A manifest.
     Manifest(RepositoryName, TagOrDigest),
     /// A URL of another server, such as an object store.
     Foreign,

@@ -15,13 +15,10 @@ const ANSWER_BYTES: usize = 1 << 20;
 pub struct SearchHit {
     /// Its name on the upstream.
     pub name: String,
-    /// Its description.
     #[serde(default, deserialize_with = "text_or_null")]
     pub description: String,
-    /// Its stars.
     #[serde(default)]
     pub star_count: u64,
-    /// Whether it is an official image.
     #[serde(default)]
     pub is_official: bool,
 }

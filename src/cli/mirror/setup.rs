@@ -75,7 +75,6 @@ enum Client {
     CriO,
 }
 
-/// A file for the client.
 #[derive(Debug, PartialEq, Serialize)]
 struct ClientFile {
     path: PathBuf,

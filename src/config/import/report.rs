@@ -71,7 +71,6 @@ impl fmt::Display for Finding {
     }
 }
 
-/// A finished import.
 #[derive(Clone, Debug)]
 pub struct Import {
     pub(super) config: Config,

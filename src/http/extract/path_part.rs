@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use crate::config::UpstreamName;
 
-/// An invalid path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PathError {
     #[error("there is nothing at this path; the API begins with /v2/ and /api/v1/")]
@@ -43,7 +42,6 @@ impl From<ReferenceError> for PathError {
     }
 }
 
-/// A parameter of a path.
 pub(super) trait PathPart: Sized {
     fn parse_part(text: &str) -> Result<Self, PathError>;
 

@@ -26,7 +26,6 @@ pub(crate) struct Request {
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: RequestBody,
-    /// The request id.
     pub(crate) id: HeaderValue,
     /// The memory budget for bodies that are read to their end, and the client that is charged.
     budget: Option<(Arc<BodyBudget>, Client)>,

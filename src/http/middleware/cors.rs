@@ -38,7 +38,6 @@ pub(crate) struct Cors {
     exact: Vec<String>,
 }
 
-/// An allowed origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Allowed {
     /// Without stored credentials.

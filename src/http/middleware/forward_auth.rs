@@ -48,7 +48,6 @@ pub(crate) struct Forward {
     answers: Cache<[u64; 2], Arc<Answer>>,
 }
 
-/// A cached answer.
 struct Answer {
     result: ForwardResult,
     at: Instant,

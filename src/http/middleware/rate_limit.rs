@@ -43,7 +43,6 @@ pub(crate) enum Client {
     Account(i64),
 }
 
-/// The configured limits.
 pub(crate) struct RateLimits {
     requests_per_address: Option<RateLimit>,
     requests_per_account: Option<RateLimit>,

@@ -34,13 +34,11 @@ const LINGER: Duration = Duration::from_secs(5);
 /// The flag in `first` that the first byte is known.
 const FIRST: u32 = 256;
 
-/// The peer of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Peer {
     Tcp {
         /// The client's address.
         client: SocketAddr,
-        /// The local address.
         local: SocketAddr,
     },
     /// A command on the control socket.

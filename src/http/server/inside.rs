@@ -41,7 +41,6 @@ impl Inside {
         Ok(Self { stop, accepting, socket: path })
     }
 
-    /// The path of the socket.
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket

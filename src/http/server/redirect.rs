@@ -41,7 +41,6 @@ pub(crate) struct Redirect {
     idle_timeout: Duration,
 }
 
-/// The target of redirects.
 struct Target {
     /// The external URL, if it is one of HTTPS.
     base: Option<String>,

@@ -48,7 +48,6 @@ impl TokenLine {
     }
 }
 
-/// A right, and its reason.
 struct RightLine {
     repositories: String,
     rights: Rights,

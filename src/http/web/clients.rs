@@ -28,7 +28,6 @@ impl Transport {
     }
 }
 
-/// A client and its lines.
 pub(crate) struct Client {
     pub(crate) name: &'static str,
     pub(crate) command: String,

@@ -20,7 +20,6 @@ struct Delete {
     page: Page,
     /// The page to go back to.
     back: String,
-    /// The address of this page.
     address: String,
     /// The text that confirms the deletion.
     confirmation: String,

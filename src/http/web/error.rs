@@ -20,7 +20,6 @@ struct ErrorPage<'a> {
     title: String,
     /// Its meaning, in the language of the page.
     explanation: String,
-    /// The failure.
     message: String,
     /// Whether it is in English, as in the API, on a page in any language.
     is_english: bool,

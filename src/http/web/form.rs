@@ -61,7 +61,6 @@ fn existing_seed<'h>(headers: &'h HeaderMap, client: &ClientInfo) -> Option<&'h 
         .or_else(|| cookies::form(headers, client).filter(|seed| seed.len() == SEED / 3 * 4))
 }
 
-/// The fields of a form.
 pub(crate) struct Form(String);
 
 impl Form {

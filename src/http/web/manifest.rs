@@ -108,7 +108,6 @@ struct ManifestPage {
     created: Option<String>,
     author: Option<String>,
     layers: u64,
-    /// The bytes of the layers.
     layer_bytes: u64,
     history: Vec<HistoryLine>,
     settings: Vec<Setting>,

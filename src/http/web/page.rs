@@ -32,7 +32,6 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 /// The caller, as pages show it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Viewer {
-    /// The name of the account.
     pub(crate) account: Option<String>,
     /// Whether the caller may administer the registry.
     pub(crate) administrator: bool,

@@ -106,7 +106,6 @@ pub(crate) fn pretty(content: &[u8]) -> Option<String> {
     serde_json::to_string_pretty(&json).ok().map(harmless)
 }
 
-/// A Helm chart.
 #[derive(Default)]
 pub(crate) struct Chart {
     pub(crate) name: String,

@@ -29,7 +29,6 @@ struct Field {
     description: String,
 }
 
-/// A type.
 struct Schema {
     name: String,
     description: String,

@@ -127,7 +127,6 @@ pub(super) struct LoginThrottle {
     counted: Mutex<Counted>,
 }
 
-/// A counted attempt.
 pub(super) struct Attempt {
     account: AccountName,
     network: Network,

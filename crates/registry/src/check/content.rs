@@ -24,7 +24,6 @@ impl Registry {
     }
 }
 
-/// A running check.
 struct Check<'a, P> {
     registry: &'a Registry,
     progress: P,

@@ -28,7 +28,6 @@ const CAPACITY: usize = 1 << 16;
 /// Content of failed pushes that waits for the next collection.
 const ABANDONED: usize = 10_000;
 
-/// The guards of a registry.
 #[derive(Clone, Default)]
 pub(crate) struct Guards {
     inner: Arc<Inner>,

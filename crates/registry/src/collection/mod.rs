@@ -89,7 +89,6 @@ impl Collected {
         }
     }
 
-    /// The number of removals.
     fn removals(&self) -> u64 {
         self.manifests + self.links + self.files
     }

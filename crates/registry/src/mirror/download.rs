@@ -235,7 +235,6 @@ pub(super) fn invalid(upstream: &Upstream, reason: String) -> FillError {
     FillError::Mirror(MirrorError::Invalid { upstream: upstream.name().to_owned(), reason })
 }
 
-/// The transfer of a fill.
 struct Transfer<'a> {
     mirror: &'a Mirror,
     upstream: &'a Arc<Upstream>,

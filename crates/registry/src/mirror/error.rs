@@ -8,14 +8,13 @@ use oci::{Digest, RepositoryName, Tag, TagOrDigest};
 use crate::Error;
 
 /// Why a pull through the cache fails. The texts are for the client, and name no address of an upstream.
+#[allow(missing_docs, reason = "the names of most fields say what they hold")]
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum MirrorError {
     /// The operator does not allow this repository.
     #[error("{repository} may not be pulled through this registry: the rules for {upstream} do not allow it")]
     NotAllowed {
-        /// The name of the upstream.
         upstream: String,
-        /// The requested repository.
         repository: RepositoryName,
     },
     /// The content is not here, and the caller may not fetch it.
@@ -23,17 +22,13 @@ pub enum MirrorError {
         "{repository} is not completely cached here, and only accounts with the right to fill may fetch from {upstream}"
     )]
     MayNotFill {
-        /// The name of the upstream.
         upstream: String,
-        /// The requested repository.
         repository: RepositoryName,
     },
     /// The upstream does not have the manifest, or does not show it.
     #[error("{upstream} has no manifest {target} in {repository}, or it is private there")]
     ManifestAbsent {
-        /// The name of the upstream.
         upstream: String,
-        /// The requested repository.
         repository: RepositoryName,
         /// The requested tag or digest.
         target: TagOrDigest,
@@ -41,9 +36,7 @@ pub enum MirrorError {
     /// The upstream does not have the blob.
     #[error("{upstream} has no blob {digest} in {repository}, or it is private there")]
     BlobAbsent {
-        /// The name of the upstream.
         upstream: String,
-        /// The requested repository.
         repository: RepositoryName,
         /// The requested blob.
         digest: Digest,
@@ -51,7 +44,6 @@ pub enum MirrorError {
     /// The upstream answers 429.
     #[error("{upstream} limits the requests of this registry; try again in {} s", retry_after.as_secs().max(1))]
     Limited {
-        /// The name of the upstream.
         upstream: String,
         /// The wait that it asks for.
         retry_after: Duration,
@@ -59,7 +51,6 @@ pub enum MirrorError {
     /// The upstream does not answer, or not to this account.
     #[error("{upstream} does not answer this registry; its operator finds the reason in the log")]
     Down {
-        /// The name of the upstream.
         upstream: String,
         /// For the log.
         reason: String,
@@ -67,7 +58,6 @@ pub enum MirrorError {
     /// The answer of the upstream violates the protocol, or has another digest.
     #[error("{upstream} gave an invalid answer; the operator of this registry finds the reason in the log")]
     Invalid {
-        /// The name of the upstream.
         upstream: String,
         /// For the log.
         reason: String,
@@ -78,11 +68,8 @@ pub enum MirrorError {
         rest(until)
     )]
     Quarantined {
-        /// The name of the upstream.
         upstream: String,
-        /// The requested repository.
         repository: RepositoryName,
-        /// The requested tag.
         tag: Tag,
         /// The new digest.
         digest: Digest,
@@ -95,9 +82,7 @@ pub enum MirrorError {
          push = \"overlay\" for {upstream}"
     )]
     PushRefused {
-        /// The name of the upstream.
         upstream: String,
-        /// The requested repository.
         repository: RepositoryName,
     },
     /// The namespace is none of this registry's upstreams.

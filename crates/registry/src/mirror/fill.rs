@@ -35,7 +35,6 @@ struct Latest {
     pieces: VecDeque<(u64, Bytes)>,
 }
 
-/// The progress of a fill.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Progress {
     /// Whether the upstream has begun to send the blob.

@@ -55,7 +55,6 @@ pub(super) struct FoundDigests {
     pub(super) damaged: Vec<(Digest, String)>,
 }
 
-/// The tags of a repository.
 #[derive(Debug, Default)]
 pub(super) struct FoundTags {
     pub(super) present: Vec<FoundTag>,
@@ -191,7 +190,6 @@ struct Reader<'a> {
     problems: Vec<Problem>,
 }
 
-/// The state of a link.
 enum Link {
     To(Digest, SystemTime),
     Absent,

@@ -86,7 +86,6 @@ impl RestoredDatabase {
         )
     }
 
-    /// The id of the database.
     pub(crate) fn id(&self) -> Result<String, StoreError> {
         let id = self.connection.sql().first("SELECT id FROM identity", &[], |row| row.get(0))?;
         id.ok_or_else(|| StoreError::Damaged("the database of the backup has no id".to_owned()))

@@ -32,7 +32,6 @@ pub enum RepositoryOrder {
 /// A position in such a list: the value, and the id of the row.
 pub type Position = (i64, i64);
 
-/// The statements of an order.
 struct Statements {
     /// A page of all repositories.
     page: &'static str,

@@ -25,7 +25,6 @@ pub struct Commit {
 
 type Listener = Box<dyn Fn(&Commit) + Send + Sync>;
 
-/// The listeners of a database.
 pub(super) struct Listeners {
     all: RwLock<Vec<Listener>>,
     newest: watch::Sender<i64>,

@@ -36,7 +36,6 @@ impl FileIdentity {
         }
     }
 
-    /// The path of the database.
     pub(super) fn database(&self) -> &Path {
         &self.database
     }

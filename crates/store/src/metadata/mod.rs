@@ -518,7 +518,6 @@ impl Metadata {
 
 const HOLDS_CONTENT: &str = "SELECT 1 FROM manifests UNION ALL SELECT 1 FROM blob_links LIMIT 1";
 
-/// The id of the database.
 fn stored_id(sql: Sql<'_>) -> Result<String, StoreError> {
     let id = sql.first("SELECT id FROM identity", &[], |row| row.get(0))?;
     id.ok_or_else(|| StoreError::Damaged("the database has no id".to_owned()))

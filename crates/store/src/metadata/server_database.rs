@@ -297,7 +297,6 @@ impl WriterDatabase for ServerDatabase {
     fn after_full(&mut self) {}
 }
 
-/// The readers of the database.
 pub(super) fn readers(url: &Arc<DatabaseUrl>) -> Arc<Readers> {
     let url = url.clone();
     Readers::new(url.readers, Some(FREE_WITHIN), move || Ok(Box::new(ServerReader(connect(&url)?))))

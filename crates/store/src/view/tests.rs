@@ -17,7 +17,6 @@ use crate::blobs::open_files;
 use crate::metadata::{ManifestRecord, Part, PutManifest, PutOutcome};
 use crate::{BlobStore, Directory, Metadata};
 
-/// The storage of a registry.
 pub(crate) struct Storage {
     pub(crate) directory: Directory,
     pub(crate) blobs: Arc<dyn BlobStore>,

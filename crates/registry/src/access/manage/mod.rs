@@ -45,6 +45,7 @@ const MAX_CREDENTIALS: usize = 1_000;
 
 /// The reason for a refusal. The text is for the requester, except for [`ManageError::Registry`], which may
 /// be for the operator alone.
+#[allow(missing_docs, reason = "the names of most fields say what they hold")]
 #[derive(Debug, thiserror::Error)]
 pub enum ManageError {
     /// The request needs a sign-in.
@@ -58,7 +59,6 @@ pub enum ManageError {
     NotFound {
         /// The kind of object.
         what: &'static str,
-        /// The requested name.
         name: String,
     },
     /// An account has this name.
@@ -81,7 +81,6 @@ pub enum ManageError {
     /// The name is not valid for this kind of account.
     #[error("{name} cannot be the name of {what}")]
     NameUnfit {
-        /// The requested name.
         name: AccountName,
         /// The kind of account.
         what: &'static str,
@@ -107,7 +106,6 @@ pub enum ManageError {
     /// The user is not a member.
     #[error("{user} is not a member of {of}")]
     NotAMember {
-        /// The user name.
         user: AccountName,
         /// The organisation.
         of: String,
@@ -123,7 +121,6 @@ pub enum ManageError {
     /// An organisation would have no owner.
     #[error("{user} is the last owner of {organisations}; add another one first")]
     LastOwner {
-        /// The user name.
         user: AccountName,
         /// The organisations, joined by commas.
         organisations: String,
@@ -134,7 +131,6 @@ pub enum ManageError {
          remove them first, or use --force"
     )]
     HasRepositories {
-        /// The account name.
         name: AccountName,
         /// One of the repositories.
         repository: RepositoryName,

@@ -33,7 +33,6 @@ struct Entries {
     last: u64,
 }
 
-/// A journaled content.
 #[derive(Clone)]
 pub(super) struct Content {
     pub(super) bytes: Bytes,

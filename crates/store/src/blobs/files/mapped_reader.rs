@@ -57,7 +57,6 @@ pub(in crate::blobs) enum OpenFile {
     Large(Box<LargeFile>),
 }
 
-/// An opened large file.
 pub(in crate::blobs) struct LargeFile {
     digest: Digest,
     file: Arc<File>,

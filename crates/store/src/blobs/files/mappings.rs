@@ -24,7 +24,6 @@ const COUNT: usize = 32;
 /// The maximum number of mapped bytes: each GiB takes 2 MiB of page tables.
 const BYTES: usize = 1 << 30;
 
-/// The cached mappings.
 #[derive(Default)]
 pub(in crate::blobs) struct Mappings(Mutex<Cache>);
 

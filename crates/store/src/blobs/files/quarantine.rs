@@ -21,7 +21,6 @@ const SHORT: usize = 16;
 /// Bytes to hash at a time.
 const PIECE: usize = 64 << 10;
 
-/// The directory of the quarantine.
 pub(super) struct Quarantine {
     directory: PathBuf,
 }

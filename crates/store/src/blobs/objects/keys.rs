@@ -47,7 +47,6 @@ impl Keys {
         format!("{}wharfinger/links", self.prefix)
     }
 
-    /// The prefix of the blobs.
     pub(super) fn blobs(&self) -> String {
         format!("{}docker/registry/v2/blobs/", self.prefix)
     }

@@ -20,7 +20,6 @@ use crate::object_settings::ObjectSettings;
 /// The size of a part of a large snapshot in bytes.
 const PART: usize = 16 << 20;
 
-/// A snapshot in the bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Snapshot {
     /// The name of its object.
@@ -51,7 +50,6 @@ pub(crate) struct LogRange {
     pub(crate) needed: u64,
 }
 
-/// The snapshots in a bucket.
 pub(crate) struct Snapshots {
     bucket: std::sync::Arc<Bucket>,
     keys: Keys,

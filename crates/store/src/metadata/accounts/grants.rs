@@ -212,7 +212,6 @@ fn key_of(sql: Sql<'_>, subject: &Subject) -> Result<Option<SubjectKey>, StoreEr
     })
 }
 
-/// The id of a team.
 pub(super) fn team_id(
     sql: Sql<'_>,
     organisation: &AccountName,

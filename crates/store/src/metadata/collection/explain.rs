@@ -146,7 +146,6 @@ impl Explain<'_> {
         )
     }
 
-    /// The chain of a repository.
     fn chain(&self, id: i64, name: &str, blob: i64) -> Result<Option<Chain>, StoreError> {
         let repository = Repository { id, name: name.to_owned() };
         if holders::is_manifest(self.sql, id, blob)? {

@@ -191,9 +191,7 @@ pub(super) fn is_manifest(sql: Sql<'_>, repository: i64, blob: i64) -> Result<bo
 /// The row that holds content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ContentHolder {
-    /// A manifest of this repository.
     Manifest(i64),
-    /// A link of this repository.
     Link(i64),
     /// The trash of the repository of this name, until its grace period ends.
     Trash(String),

@@ -59,7 +59,6 @@ pub(in crate::metadata) fn append(sql: Sql<'_>, new: NewChange) -> Result<(), St
     Ok(())
 }
 
-/// The cursor of a consumer.
 pub(in crate::metadata) fn cursor(sql: Sql<'_>, consumer: &str) -> Result<Option<i64>, StoreError> {
     sql.first("SELECT cursor FROM change_consumers WHERE name = ?1", params![consumer], |row| row.get(0))
 }

@@ -71,7 +71,6 @@ pub(in crate::metadata) fn check_part_removal(
     Ok(())
 }
 
-/// The manifest of a tag.
 fn manifest_of(sql: Sql<'_>, repository: i64, tag: &Tag) -> Result<Option<Digest>, StoreError> {
     sql.first(
         "SELECT b.digest FROM tags t JOIN blobs b ON b.id = t.blob WHERE t.repository = ?1 AND t.name = ?2",
@@ -80,7 +79,6 @@ fn manifest_of(sql: Sql<'_>, repository: i64, tag: &Tag) -> Result<Option<Digest
     )
 }
 
-/// The change of a deleted tag.
 pub(in crate::metadata) fn deleted_change(
     repository: &RepositoryName,
     tag: &Tag,

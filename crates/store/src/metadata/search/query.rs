@@ -12,7 +12,6 @@ pub(super) const ENDINGS: usize = 24;
 /// The number of words of a description that are indexed.
 pub(super) const DESCRIPTION_WORDS: usize = 256;
 
-/// A normalised query.
 pub(super) struct Query {
     /// In lower case, trimmed to letters and digits.
     pub(super) text: String,

@@ -30,7 +30,6 @@ use super::value::{Kind, Value};
 use crate::StoreError;
 use crate::database_url::DatabaseUrl;
 
-/// The place of a database.
 #[derive(Clone, Debug)]
 pub(crate) enum DatabasePlace {
     /// A file of SQLite.

@@ -35,7 +35,6 @@ impl Stamp {
     }
 }
 
-/// The copies of a cache.
 #[derive(Default)]
 pub(super) struct Copies {
     copies: HashMap<Digest, Entry>,

@@ -26,7 +26,6 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// read.
 static OPEN: LazyLock<Mutex<Vec<Weak<DiskCache>>>> = LazyLock::new(Mutex::default);
 
-/// A disk cache.
 pub(crate) struct DiskCache {
     pub(super) directory: PathBuf,
     /// The size in bytes.
@@ -39,7 +38,6 @@ pub(crate) struct DiskCache {
     pub(super) metrics: CacheMetrics,
 }
 
-/// The metrics of the cache.
 #[derive(Default)]
 pub(super) struct CacheMetrics {
     pub(super) hits: Counter,
