@@ -17,7 +17,7 @@ quick:
 test *arguments:
     scripts/test {{arguments}}
 
-# The tests that can use any storage, on a bucket and PostgreSQL: `just storages`, `just storages --on s3,sqlite`
+# Tests that can use any storage, on a bucket and PostgreSQL: `just storages`, `just storages --on s3,sqlite`
 storages *arguments:
     scripts/test-storages {{arguments}}
 
@@ -39,11 +39,11 @@ image *arguments:
     scripts/install-tools package-tools.txt
     scripts/image {{arguments}}
 
-# Faults and kills while clients push, delete and collect: `just torture`, `just torture 10000 7` (faults, seed)
+# Faults and kills while clients push, delete and collect: `just torture 10000 7` (faults, seed)
 torture faults="10000" seed="1":
     WHARFINGER_FAULTS={{faults}} WHARFINGER_SEED={{seed}} cargo test --locked --test durability torture -- --nocapture
 
-# Collections beside clients that push, mount and delete, with kills: `just soak`, `just soak 1000 7` (rounds, seed)
+# Collections beside clients that push, mount and delete, with kills: `just soak 1000 7` (rounds, seed)
 soak rounds="300" seed="1":
     WHARFINGER_ROUNDS={{rounds}} WHARFINGER_SEED={{seed}} cargo test --locked --test durability soak -- --nocapture
 
@@ -66,7 +66,7 @@ lint:
 advisories:
     cargo deny check advisories
 
-# Other registries and this one side by side; `just bench --list`, `just bench --quick`, `just bench --zot PATH`
+# Benchmarks beside other registries: `just bench --list`, `just bench --quick`, `just bench --zot PATH`
 bench *arguments:
     cargo build --profile dist
     cargo run --profile dist -p bench -- {{arguments}}

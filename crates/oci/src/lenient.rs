@@ -1,5 +1,5 @@
-//! Lenient deserializers for serde's `deserialize_with`: a value of another type counts as absent. They are for
-//! documents that are only shown.
+//! Lenient deserializers for serde's `deserialize_with`: a value of another type counts as absent. They are
+//! for documents that are only shown.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};

@@ -5,8 +5,8 @@
 //! After a crash the next start restores the remaining content, which is idempotent.
 //!
 //! Without the journal a small push waits for its files: six inodes below `blobs/` for each image, with their
-//! syncs. With it, content and metadata share one sync with concurrent commits. 16 pushers of small images get
-//! 2,701 images/s, and 740 from the fastest other registry (`wharfinger-bench --only images-16`, table in
+//! syncs. With it, content and metadata share one sync with concurrent commits. 16 pushers of small images
+//! get 2,701 images/s, and 740 from the fastest other registry (`wharfinger-bench --only images-16`, table in
 //! `docs/explanation/performance.md`).
 
 use std::sync::{Arc, PoisonError};

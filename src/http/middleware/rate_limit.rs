@@ -5,8 +5,8 @@
 //! bucket.
 //!
 //! The crate `governor` has the same algorithm. It keeps each client until its caller removes it, so clients
-//! could fill the memory. It also refuses an amount above the burst, while bandwidth is charged after the bytes
-//! have passed.
+//! could fill the memory. It also refuses an amount above the burst, while bandwidth is charged after the
+//! bytes have passed.
 
 use std::convert::Infallible;
 use std::net::IpAddr;

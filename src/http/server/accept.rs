@@ -1,7 +1,7 @@
 //! The accept loop: accepts connections, and limits their number.
 //!
-//! hyper has none. This one takes a place in the connection table before the TLS handshake, so that limits of a
-//! network and the eviction of idle connections also count for clients that never send a request. It evicts
+//! hyper has none. This one takes a place in the connection table before the TLS handshake, so that limits of
+//! a network and the eviction of idle connections also count for clients that never send a request. It evicts
 //! idle connections if the process has no free file descriptor.
 
 use std::net::SocketAddr;
