@@ -1,8 +1,7 @@
 //! Metrics of background jobs: whether one runs, how far it is, and how its runs ended.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
@@ -18,20 +17,20 @@ pub struct Jobs(Arc<Mutex<Vec<(&'static str, Job)>>>);
 
 /// The runs of one kind of job. Clones share their state.
 #[derive(Clone, Debug, Default)]
-pub struct Job(Arc<State>);
+pub struct Job(Arc<Mutex<State>>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct State {
     /// The number of runs under way.
-    running: AtomicU64,
-    progress: AtomicU64,
-    succeeded: AtomicU64,
-    failed: AtomicU64,
-    /// Seconds since 1970; 0 for never.
-    last_success: AtomicU64,
-    last_failure: AtomicU64,
-    /// 1 if the last run that ended has failed.
-    failing: AtomicU64,
+    running: u64,
+    progress: u64,
+    succeeded: u64,
+    failed: u64,
+    /// Seconds since 1970.
+    last_success: Option<u64>,
+    last_failure: Option<u64>,
+    /// Whether the last run that ended has failed.
+    is_failing: bool,
 }
 
 /// The state of a kind of job.
@@ -59,19 +58,11 @@ impl Jobs {
     /// Returns the state of all kinds of jobs that have run, by kind.
     #[must_use]
     pub fn status(&self) -> Vec<JobStatus> {
-        let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
-        let time = |value: &AtomicU64| Some(load(value)).filter(|time| *time > 0);
-        let status = |(kind, job): &(&'static str, Job)| JobStatus {
-            kind,
-            running: load(&job.0.running),
-            progress: load(&job.0.progress),
-            succeeded: load(&job.0.succeeded),
-            failed: load(&job.0.failed),
-            is_failing: load(&job.0.failing) == 1,
-            last_success: time(&job.0.last_success),
-            last_failure: time(&job.0.last_failure),
+        let status = |(kind, state): (&'static str, State)| {
+            let State { running, progress, succeeded, failed, last_success, last_failure, is_failing } = state;
+            JobStatus { kind, running, progress, succeeded, failed, is_failing, last_success, last_failure }
         };
-        let mut all: Vec<JobStatus> = self.all().iter().map(status).collect();
+        let mut all: Vec<JobStatus> = self.all().into_iter().map(status).collect();
         all.sort_unstable_by_key(|job| job.kind);
         all
     }
@@ -88,48 +79,58 @@ impl Jobs {
         job
     }
 
-    fn all(&self) -> Vec<(&'static str, Job)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn all(&self) -> Vec<(&'static str, State)> {
+        let jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.iter().map(|(kind, job)| (*kind, *job.state())).collect()
     }
 }
 
 impl Job {
     /// Begins a run, whose progress is 0. Each run ends with [`Self::succeeded`] or [`Self::failed`].
     pub fn started(&self) {
-        self.0.running.fetch_add(1, Ordering::Relaxed);
-        self.progress(0);
+        let mut state = self.state();
+        state.running += 1;
+        state.progress = 0;
     }
 
     /// Sets the progress of the run, in units of the job: blobs, repositories, bytes.
     pub fn progress(&self, units: u64) {
-        self.0.progress.store(units, Ordering::Relaxed);
+        self.state().progress = units;
     }
 
     /// Ends a run.
     pub fn succeeded(&self) {
-        self.end(&self.0.succeeded, &self.0.last_success, 0);
+        self.end(false);
     }
 
     /// Ends a run that has failed.
     pub fn failed(&self) {
-        self.end(&self.0.failed, &self.0.last_failure, 1);
+        self.end(true);
     }
 
     /// Ends a run with the outcome of a result.
     pub fn ended<T, E>(&self, result: &Result<T, E>) {
-        if result.is_ok() { self.succeeded() } else { self.failed() }
+        self.end(result.is_err());
     }
 
-    fn end(&self, counter: &AtomicU64, time: &AtomicU64, failing: u64) {
-        // A run that was not begun counts as well.
-        let _ = self
-            .0
-            .running
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |running| running.checked_sub(1));
+    fn end(&self, has_failed: bool) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        counter.fetch_add(1, Ordering::Relaxed);
-        time.store(now, Ordering::Relaxed);
-        self.0.failing.store(failing, Ordering::Relaxed);
+        let mut state = self.state();
+        // A run that was not begun counts as well.
+        state.running = state.running.saturating_sub(1);
+        state.is_failing = has_failed;
+        if has_failed {
+            state.failed += 1;
+            state.last_failure = Some(now);
+        } else {
+            state.succeeded += 1;
+            state.last_success = Some(now);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic leaves no change incomplete.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -137,7 +138,7 @@ impl Collector for Jobs {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let jobs = self.all();
         let mut gauge = |name: &str, help: &str, value: fn(&State) -> Option<u64>| -> fmt::Result {
-            let values = jobs.iter().filter_map(|(kind, job)| Some((*kind, value(&job.0)?)));
+            let values = jobs.iter().filter_map(|(kind, state)| Some((*kind, value(state)?)));
             let values: Vec<_> = values.collect();
             if values.is_empty() {
                 return Ok(());
@@ -150,32 +151,32 @@ impl Collector for Jobs {
             }
             Ok(())
         };
-        gauge("job_running", "Runs of a job under way", |state| Some(state.running.load(Ordering::Relaxed)))?;
+        gauge("job_running", "Runs of a job under way", |state| Some(state.running))?;
         gauge("job_progress", "Progress of the last run of a job, in units of the job", |state| {
-            Some(state.progress.load(Ordering::Relaxed))
+            Some(state.progress)
         })?;
         gauge("job_failing", "1 if the last run of a job that ended has failed", |state| {
-            Some(state.failing.load(Ordering::Relaxed))
+            Some(state.is_failing.into())
         })?;
         gauge(
             "job_last_success_timestamp_seconds",
             "Time of the last success of a job since 1970",
-            |state| Some(state.last_success.load(Ordering::Relaxed)).filter(|time| *time > 0),
+            |state| state.last_success,
         )?;
         gauge(
             "job_last_failure_timestamp_seconds",
             "Time of the last failure of a job since 1970",
-            |state| Some(state.last_failure.load(Ordering::Relaxed)).filter(|time| *time > 0),
+            |state| state.last_failure,
         )?;
         if jobs.is_empty() {
             return Ok(());
         }
         let (name, help) = (prefixed("job_runs"), "Ended runs of a job by result");
         let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
-        for (kind, job) in &jobs {
-            for (result, runs) in [("succeeded", &job.0.succeeded), ("failed", &job.0.failed)] {
+        for (kind, state) in &jobs {
+            for (result, runs) in [("succeeded", state.succeeded), ("failed", state.failed)] {
                 let labels = [("kind", *kind), ("result", result)];
-                ConstCounter::new(runs.load(Ordering::Relaxed)).encode(family.encode_family(&labels)?)?;
+                ConstCounter::new(runs).encode(family.encode_family(&labels)?)?;
             }
         }
         Ok(())
