@@ -171,16 +171,26 @@ async fn malformed_token_request_is_refused() {
     // The parameter `account` is ignored.
     let token = registry.get_as(&Who::user("ann"), "/token?account=bob").await.is(200).json();
     assert_eq!(claims(token["token"].as_str().unwrap())["sub"], "ann");
-    // A POST without a body is answered like a GET.
-    let scope = "/token?service=wharfinger&scope=repository:ann/app:pull";
-    let token = registry.ask_as(&Who::user("ann"), Method::POST, scope).await.is(200).json();
-    assert_eq!(claims(token["token"].as_str().unwrap())["sub"], "ann");
-    registry.ask_as(&basic("ann", "wrong"), Method::POST, scope).await.is(401);
     // A malformed scope grants nothing. The other scopes count.
     let odd = "/token?scope=nonsense&scope=repository:../x:pull&scope=repository:ann/app:pull,fly";
     let token = registry.get_as(&Who::user("ann"), odd).await.is(200).json();
     let access = claims(token["token"].as_str().unwrap())["access"].clone();
     assert_eq!(access, json!([{ "type": "repository", "name": "ann/app", "actions": ["pull"] }]));
+}
+
+/// Some clients send the parameters of the form in the query.
+#[tokio::test]
+async fn token_post_without_body_is_answered_like_get() {
+    let registry = with_accounts().await;
+    registry.add_user("ann").await;
+    let path = "/token?service=wharfinger&scope=repository:ann/app:pull";
+    let token = registry.ask_as(&Who::user("ann"), Method::POST, path).await.is(200).json();
+    let claims = claims(token["token"].as_str().unwrap());
+    assert_eq!(claims["sub"], "ann");
+    let access = json!([{ "type": "repository", "name": "ann/app", "actions": ["pull"] }]);
+    assert_eq!(claims["access"], access);
+    registry.ask_as(&basic("ann", "wrong"), Method::POST, path).await.fails(401, "UNAUTHORIZED");
+    registry.ask_as(&Who::user("ann"), Method::POST, "/token?service=another").await.is(400);
 }
 
 #[tokio::test]

@@ -60,6 +60,16 @@ fn token_round_trips_its_claims() {
     assert!(Access::catalog().is_catalog() && Access::catalog().rights().is_none());
 }
 
+/// A machine without a battery for its clock may start before 1970.
+#[test]
+fn token_of_a_clock_before_1970_is_signed_and_expired() {
+    let keys = keys_of(&[secret()]);
+    let now = SystemTime::UNIX_EPOCH - Duration::from_secs(3600);
+    let claims = keys.claims("ann", Vec::new(), None, now, LIFETIME);
+    assert_eq!((claims.iat, claims.nbf, claims.exp), (0, 0, LIFETIME.as_secs()));
+    assert_eq!(keys.verify(&keys.sign(&claims).unwrap()).unwrap_err(), TokenError::Expired);
+}
+
 #[test]
 fn token_is_bound_to_its_password() {
     let keys = keys_of(&[secret()]);
