@@ -233,6 +233,17 @@ mod tests {
         check(&Cli::command());
     }
 
+    #[test]
+    fn commands_are_in_the_reference() {
+        const REFERENCE: &str = include_str!("../../docs/reference/commands.md");
+        let rows: Vec<&str> = REFERENCE.lines().filter(|line| line.starts_with("| `")).collect();
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let name = command.get_name();
+            let is_named = |row: &&str| row.contains(&format!("`{name}`")) || row.contains(&format!("`{name} "));
+            assert!(rows.iter().any(is_named), "docs/reference/commands.md lacks {name}");
+        }
+    }
+
     /// clap wraps prose at the width of the terminal, so prose must contain no line breaks. Commands must not
     /// be wrapped at all.
     #[test]

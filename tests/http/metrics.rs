@@ -1,6 +1,7 @@
 //! `/metrics`, on the main port and on the listener of `metrics.listen`.
 
 use reqwest::Method;
+use wharfinger::config::Upstream;
 
 use crate::harness::{Answer, Ask as _, By as _, TestRegistry, Who, eventually, random, with_accounts};
 
@@ -70,6 +71,25 @@ async fn scrape_counts_pushes_pulls_and_bytes() {
     assert!(text.ends_with("# EOF\n"), "{text}");
     for private in ["secret", "127.0.0.1", &image.digest.hex()] {
         assert!(!text.contains(private), "{private} is in\n{text}");
+    }
+}
+
+/// An upstream and HTTPS have metrics of their own. A bucket adds some if the tests use one.
+#[tokio::test]
+async fn metrics_are_in_the_reference() {
+    const REFERENCE: &str = include_str!("../../docs/reference/metrics.md");
+    let registry = TestRegistry::start_with(|config| {
+        config.metrics.listen = Some("127.0.0.1:0".parse().unwrap());
+        config.tls.self_signed = vec!["localhost".parse().unwrap()];
+        config.upstream.push(Upstream::from_argument("hub=http://127.0.0.1:1").unwrap());
+    })
+    .await;
+    let text = scrape(&registry).await;
+    let types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    assert!(types.len() > 40, "{text}");
+    for (name, kind) in types {
+        let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+        assert!(REFERENCE.contains(&format!("`{name}`")), "docs/reference/metrics.md lacks {name}");
     }
 }
 
