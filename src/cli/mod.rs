@@ -239,7 +239,8 @@ mod tests {
         let rows: Vec<&str> = REFERENCE.lines().filter(|line| line.starts_with("| `")).collect();
         for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
             let name = command.get_name();
-            let is_named = |row: &&str| row.contains(&format!("`{name}`")) || row.contains(&format!("`{name} "));
+            let is_named =
+                |row: &&str| row.contains(&format!("`{name}`")) || row.contains(&format!("`{name} "));
             assert!(rows.iter().any(is_named), "docs/reference/commands.md lacks {name}");
         }
     }

@@ -85,7 +85,8 @@ async fn metrics_are_in_the_reference() {
     })
     .await;
     let text = scrape(&registry).await;
-    let types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    let types: Vec<_> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
     assert!(types.len() > 40, "{text}");
     for (name, kind) in types {
         let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };

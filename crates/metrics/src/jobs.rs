@@ -59,7 +59,8 @@ impl Jobs {
     #[must_use]
     pub fn status(&self) -> Vec<JobStatus> {
         let status = |(kind, state): (&'static str, State)| {
-            let State { running, progress, succeeded, failed, last_success, last_failure, is_failing } = state;
+            let State { running, progress, succeeded, failed, last_success, last_failure, is_failing } =
+                state;
             JobStatus { kind, running, progress, succeeded, failed, is_failing, last_success, last_failure }
         };
         let mut all: Vec<JobStatus> = self.all().into_iter().map(status).collect();

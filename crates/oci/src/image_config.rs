@@ -156,8 +156,7 @@ mod tests {
         let json = br#"{"history":[1,{"created_by":"x","empty_layer":true}],"config":{"Env":["A=b",3],
             "Labels":{"a":"b","c":1},"ExposedPorts":{"80/tcp":{}},"Volumes":[],"Cmd":null,"StopSignal":9}}"#;
         let config = ImageConfig::parse(json).unwrap();
-        let step =
-            HistoryEntry { created_by: Some("x".to_owned()), comment: None, empty_layer: Some(true) };
+        let step = HistoryEntry { created_by: Some("x".to_owned()), comment: None, empty_layer: Some(true) };
         assert_eq!(config.history, [step]);
         let expected = ContainerConfig {
             env: vec!["A=b".to_owned()],

@@ -30,10 +30,7 @@ pub enum Error {
     },
     /// No repository holds this content, or not the requested one.
     #[error("there is no content {digest}{}", .repository.as_ref().map(|name| format!(" in {name}")).unwrap_or_default())]
-    ContentUnknown {
-        digest: Digest,
-        repository: Option<RepositoryName>,
-    },
+    ContentUnknown { digest: Digest, repository: Option<RepositoryName> },
     /// The stored bytes of the blob are missing or damaged.
     #[error(
         "blob {digest} of {repository} is missing or damaged in the storage of the registry; push the image again to \
@@ -93,9 +90,7 @@ pub enum Error {
     },
     /// The manifest has too many parts.
     #[error("the manifest lists {parts} parts; at most 10,000 are allowed")]
-    TooManyParts {
-        parts: usize,
-    },
+    TooManyParts { parts: usize },
     /// The manifest is larger than the limit.
     #[error("the manifest is larger than {limit} bytes")]
     ManifestTooLarge {
@@ -149,11 +144,7 @@ pub enum Error {
     DeleteDisabled,
     /// A rule refuses the change of a tag.
     #[error("{}", refused_tag(repository, tag, refusal))]
-    TagRefused {
-        repository: RepositoryName,
-        tag: Tag,
-        refusal: TagRefusal,
-    },
+    TagRefused { repository: RepositoryName, tag: Tag, refusal: TagRefusal },
     /// A rule on a tag refuses the deletion of content that its image needs.
     #[error("{}", refused_content(.0))]
     ContentRefused(Box<ContentRefusal>),
@@ -183,34 +174,21 @@ pub enum Error {
     },
     /// The tag has no recorded change.
     #[error("no change of {repository}:{tag} is recorded")]
-    NoHistory {
-        repository: RepositoryName,
-        tag: Tag,
-    },
+    NoHistory { repository: RepositoryName, tag: Tag },
     /// The tag has no earlier state.
     #[error("{repository}:{tag} cannot be taken back: {reason}")]
-    NothingToUndo {
-        repository: RepositoryName,
-        tag: Tag,
-        reason: &'static str,
-    },
+    NothingToUndo { repository: RepositoryName, tag: Tag, reason: &'static str },
     /// The manifest was deleted for good.
     #[error(
         "{target} is no longer in {repository}: its grace period (gc.grace) has ended, so that only a push restores it"
     )]
-    ManifestGone {
-        repository: RepositoryName,
-        target: TagOrDigest,
-    },
+    ManifestGone { repository: RepositoryName, target: TagOrDigest },
     /// No tag of the repository ever pointed to the manifest.
     #[error(
         "there is no image {digest} in {repository}, and no tag in the history of {repository} pointed to it; \
          `wharfinger history {repository}` shows the digests to go back to"
     )]
-    NotInHistory {
-        repository: RepositoryName,
-        digest: Digest,
-    },
+    NotInHistory { repository: RepositoryName, digest: Digest },
     /// No deletion of a retention run is recorded.
     #[error(
         "there is no retention run {0} that deleted tags; the audit log and the history of a tag name the runs"

@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn links_are_web_addresses_only() {
-        let pairs = |url: &str| Annotations::from([("org.opencontainers.image.source".to_owned(), url.to_owned())]);
+        let pairs =
+            |url: &str| Annotations::from([("org.opencontainers.image.source".to_owned(), url.to_owned())]);
         for url in ["https://example.com/a?b#c", "http://[::1]/"] {
             let found = links(&[&Annotations::new(), &pairs(url)]);
             assert_eq!(found, [Link { key: "link-source", url: url.to_owned() }]);

@@ -13,18 +13,12 @@ use crate::Error;
 pub enum MirrorError {
     /// The operator does not allow this repository.
     #[error("{repository} may not be pulled through this registry: the rules for {upstream} do not allow it")]
-    NotAllowed {
-        upstream: String,
-        repository: RepositoryName,
-    },
+    NotAllowed { upstream: String, repository: RepositoryName },
     /// The content is not here, and the caller may not fetch it.
     #[error(
         "{repository} is not completely cached here, and only accounts with the right to fill may fetch from {upstream}"
     )]
-    MayNotFill {
-        upstream: String,
-        repository: RepositoryName,
-    },
+    MayNotFill { upstream: String, repository: RepositoryName },
     /// The upstream does not have the manifest, or does not show it.
     #[error("{upstream} has no manifest {target} in {repository}, or it is private there")]
     ManifestAbsent {
@@ -81,10 +75,7 @@ pub enum MirrorError {
         "{repository} is cached from {upstream}, and takes no pushes; push to another name, or let the operator set \
          push = \"overlay\" for {upstream}"
     )]
-    PushRefused {
-        upstream: String,
-        repository: RepositoryName,
-    },
+    PushRefused { upstream: String, repository: RepositoryName },
     /// The namespace is none of this registry's upstreams.
     #[error("this registry does not mirror {0}")]
     UnknownNamespace(String),
