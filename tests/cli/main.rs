@@ -12,6 +12,9 @@ mod prometheus;
 #[path = "../durability/pusher.rs"]
 #[allow(dead_code, reason = "the durability suite needs more of it")]
 mod pusher;
+#[allow(dead_code, reason = "the tests of durability need more of it")]
+#[path = "../durability/random.rs"]
+mod random;
 mod reload;
 mod rules;
 mod service;

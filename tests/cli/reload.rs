@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use oci::Algorithm;
 
-use crate::{Registry, pusher, run, success, text};
+use crate::{Registry, pusher, random, run, success, text};
 
 /// A deadline for a busy machine.
 const LONG: Duration = Duration::from_secs(60);
@@ -192,7 +192,7 @@ impl Gate {
 #[test]
 fn reload_of_upstreams_cuts_no_fill() {
     let upstream = Registry::serving();
-    let content = pusher::content(7, 3_000_000);
+    let content = random::content(7, 3_000_000);
     let digest = Algorithm::Sha256.digest(&content);
     let path = |repository: &str| format!("/v2/{repository}/blobs/{digest}");
     let gate = Gate::before(upstream.url().replace("http://", ""), 1_000_000);

@@ -233,7 +233,11 @@ impl Model {
         let outcomes: Vec<_> = (0..TAGS).flat_map(past).collect();
         let path = format!("{url}/api/v1/repositories/{}/_undo", self.repository());
         let (status, text) = self
-            .send(&format!("undo t{tag}"), http.post(path).json(&json!({ "tag": format!("t{tag}") })))
+            .change(
+                &format!("undo t{tag}"),
+                http.post(path).json(&json!({ "tag": format!("t{tag}") })),
+                &outcomes,
+            )
             .await?;
         if status.is_client_error() {
             self.states = before;
