@@ -409,14 +409,14 @@ fn distribution_reads_the_view_of_a_bucket() {
     let ours = Server::configured_at("127.0.0.1:0", data.path(), &settings);
     user.run(&format!("crane validate --remote {}", ours.at("team/app:all")));
 
-    // A restoration forgets a tag, and its link with it.
-    let at = data.path().display();
-    user.run(&format!("{WHARFINGER} backup before.backup --data {at}"));
+    // A restoration into another directory forgets a tag, and its link with it.
+    let restored = TempDir::new().unwrap();
+    user.run(&format!("{WHARFINGER} backup before.backup --data {}", data.path().display()));
     user.run(&format!("crane push two {}", ours.at("team/app:later")));
     drop(ours.stop());
     assert!(is_linked("team/app/_manifests/tags/later/current"));
-    user.run(&format!("{WHARFINGER} restore before.backup --replace --data {at}"));
-    let ours = Server::configured_at("127.0.0.1:0", data.path(), &settings);
+    user.run(&format!("{WHARFINGER} restore before.backup --data {}", restored.path().display()));
+    let ours = Server::configured_at("127.0.0.1:0", restored.path(), &settings);
     eventually("the links follow the restoration", || !is_linked("team/app/_manifests/tags/later/current"));
     assert!(is_linked("team/app/_manifests/tags/1/current"));
     user.run(&format!("crane validate --remote {}", ours.at("team/app:all")));
