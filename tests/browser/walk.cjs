@@ -60,6 +60,10 @@ async function visit(window, address, screenshot) {
   const response = await window.page.goto(base + address);
   expect(response.status() === 200, `${window.name} ${address}: ${response.status()}`);
   await check(window, address, screenshot);
+  if (await window.page.locator("details.confirm").count()) {
+    await window.page.evaluate(() => document.querySelectorAll("details").forEach((details) => { details.open = true; }));
+    await check(window, `${address} with confirmations`);
+  }
   if (window.language === "zh") await checkChinese(window, address);
 }
 

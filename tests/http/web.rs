@@ -4,6 +4,7 @@
 mod admin;
 mod audit;
 mod compression;
+mod confirmation;
 mod delete_tags;
 mod escaping;
 
@@ -561,11 +562,11 @@ async fn administrator_manages_accounts_by_forms() {
     root.send(path, &format!("action=add&name=ann&password={PASSWORD}")).await.is(200);
     registry.get_as(&Who::user("ann"), "/v2/").await.is(200);
     root.send(path, &format!("action=add&name=ann&password={PASSWORD}")).await.is(400);
-    root.send(path, "action=disable&name=ann").await.is(200);
+    root.send(path, "action=disable&name=ann&confirmation=ann").await.is(200);
     registry.get_as(&Who::user("ann"), "/v2/").await.is(401);
     root.send(path, "action=remove&name=ann&confirmation=an").await.is(400);
     root.send(path, "action=remove&name=ann&confirmation=ann").await.is(200);
-    root.send(path, "action=demote&name=root").await.is(400);
+    root.send(path, "action=demote&name=root&confirmation=root").await.is(400);
     root.send("/-/grants", "action=set&subject=everyone&repositories=pub/**&rights=pull").await.is(200);
     let audit = root.open("/-/admin/audit?action=user").await.is(200).html();
     assert!(audit.contains("user.remove"), "{audit}");

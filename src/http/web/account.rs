@@ -12,6 +12,7 @@ use registry::records::{AccountRecord, GrantRecord, MemberRecord, TokenRecord};
 use super::form::Form;
 use super::manage::{Outcome, run};
 use super::page::Page;
+use super::robots;
 use crate::http::api::manage::{manage, map_error};
 use crate::http::call::Call;
 use crate::http::error::Error;
@@ -151,7 +152,9 @@ fn rights(
 async fn act(call: &Call<'_>, form: &Form, name: AccountName) -> Result<Outcome, Error> {
     let page = Page::of(call);
     let number = form.text("id").parse::<i64>().unwrap_or_default();
-    let robot = form.text("robot");
+    if let Some(outcome) = robots::act(call, &page, form, &name).await? {
+        return Ok(outcome);
+    }
     match &*form.text("action") {
         "password" => change_password(call, form, &page, name).await,
         "end-session" => {
@@ -169,25 +172,6 @@ async fn act(call: &Call<'_>, form: &Form, name: AccountName) -> Result<Outcome,
         "revoke-token" => {
             let revoked = run(call, |manage| async move { manage.revoke_token(&name, number).await });
             Outcome::of(&page, revoked.await, "token-revoked")
-        }
-        "add-robot" => {
-            let Ok(robot) = format!("{name}+{robot}").parse::<AccountName>() else {
-                return Ok(Outcome::problem(page.t("problem-name")));
-            };
-            let description = form.text("description");
-            let made = run(call, |manage| async move { manage.add_robot(&robot, description).await });
-            Outcome::secret(&page, made.await.map(|(_, secret)| secret), "robot-made")
-        }
-        action @ ("robot-secret" | "remove-robot") => {
-            let Ok(robot) = robot.parse::<AccountName>() else {
-                return Ok(Outcome::problem(page.t("problem-name")));
-            };
-            if action == "robot-secret" {
-                let made = run(call, |manage| async move { manage.new_robot_secret(&robot).await });
-                return Outcome::secret(&page, made.await, "robot-secret-made");
-            }
-            let removed = run(call, |manage| async move { manage.remove_robot(&robot).await });
-            Outcome::of(&page, removed.await, "robot-removed")
         }
         _ => Err(Error::NoForm),
     }

@@ -244,6 +244,9 @@ mod tests {
         let calls = [".t(\"", ".counted(\"", ".with(\""];
         used(&root.join("templates"), &calls, &mut keys);
         used(&root.join("src/http/web"), &["page.t(\"", "page.counted(\"", "page.with(\""], &mut keys);
+        let mut confirmed = BTreeSet::new();
+        used(&root.join("templates"), &[".confirm(\""], &mut confirmed);
+        keys.extend(confirmed.into_iter().flat_map(|key| [format!("{key}-label"), key]));
         for key in &keys {
             assert!(Language::English.has(key), "the catalogue has no text {key}");
         }

@@ -29,6 +29,11 @@ impl Outcome {
         Self { problem: Some(text.into()), ..Self::default() }
     }
 
+    /// A confirmation without the right name.
+    pub(crate) fn mismatch(page: &Page) -> Self {
+        Self::problem(page.t("confirmation-mismatch"))
+    }
+
     /// The status of the page that shows it.
     pub(crate) fn status(&self) -> StatusCode {
         if self.problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK }

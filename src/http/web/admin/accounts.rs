@@ -69,14 +69,15 @@ async fn act(call: &Call<'_>, form: &Form) -> Result<Outcome, Error> {
             return Outcome::of(&page, added.await, "account-made");
         }
         "remove" => {
-            if form.text("confirmation") != name.as_str() {
-                return Ok(Outcome::problem(page.t("delete-mismatch")));
+            if !form.confirms(&name) {
+                return Ok(Outcome::mismatch(&page));
             }
             let force = form.get("force").is_some();
             let removed = run(call, |manage| async move { manage.remove_user(&name, force).await }).await;
             call.app.webhooks.changed();
             return Outcome::of(&page, removed, "account-removed");
         }
+        "disable" | "demote" if !form.confirms(&name) => return Ok(Outcome::mismatch(&page)),
         "disable" => change(None, Some(true)),
         "enable" => change(None, Some(false)),
         "promote" => change(Some(true), None),

@@ -10,6 +10,7 @@ use registry::records::{AccountRecord, GrantRecord, MemberRecord, TeamRecord};
 use super::super::form::Form;
 use super::super::manage::{Outcome, run};
 use super::super::page::Page;
+use super::super::robots;
 use crate::http::api::manage::{manage, map_error};
 use crate::http::call::Call;
 use crate::http::error::Error;
@@ -127,6 +128,9 @@ async fn remove(call: &Call<'_>, form: &Form, name: &AccountName) -> Result<Resp
 
 async fn act(call: &Call<'_>, form: &Form, name: &AccountName) -> Result<Outcome, Error> {
     let page = Page::of(call);
+    if let Some(outcome) = robots::act(call, &page, form, name).await? {
+        return Ok(outcome);
+    }
     let organisation = name.clone();
     let user = form.text("user").parse::<AccountName>();
     let team = form.text("team").parse::<TeamName>();
@@ -141,6 +145,9 @@ async fn act(call: &Call<'_>, form: &Form, name: &AccountName) -> Result<Outcome
         }
         "remove-member" => {
             let Ok(user) = user else { return refused("problem-name") };
+            if !form.confirms(&user) {
+                return Ok(Outcome::mismatch(&page));
+            }
             let removed = run(call, |manage| async move { manage.remove_member(&organisation, &user).await });
             Outcome::of(&page, removed.await, "member-removed")
         }
@@ -151,6 +158,9 @@ async fn act(call: &Call<'_>, form: &Form, name: &AccountName) -> Result<Outcome
         }
         "remove-team" => {
             let Ok(team) = team else { return refused("problem-name") };
+            if !form.confirms(&team) {
+                return Ok(Outcome::mismatch(&page));
+            }
             let removed = run(call, |manage| async move { manage.remove_team(&organisation, &team).await });
             Outcome::of(&page, removed.await, "team-removed")
         }
@@ -162,30 +172,15 @@ async fn act(call: &Call<'_>, form: &Form, name: &AccountName) -> Result<Outcome
         }
         "remove-team-member" => {
             let (Ok(team), Ok(user)) = (team, user) else { return refused("problem-name") };
+            if !form.confirms(&user) {
+                return Ok(Outcome::mismatch(&page));
+            }
             let removed =
                 run(
                     call,
                     |manage| async move { manage.remove_team_member(&organisation, &team, &user).await },
                 );
             Outcome::of(&page, removed.await, "member-removed")
-        }
-        "add-robot" => {
-            let Ok(robot) = format!("{organisation}+{}", form.text("robot")).parse::<AccountName>() else {
-                return refused("problem-name");
-            };
-            let description = form.text("description");
-            let made = run(call, |manage| async move { manage.add_robot(&robot, description).await });
-            Outcome::secret(&page, made.await.map(|(_, secret)| secret), "robot-made")
-        }
-        "robot-secret" => {
-            let Ok(robot) = form.text("robot").parse::<AccountName>() else { return refused("problem-name") };
-            let made = run(call, |manage| async move { manage.new_robot_secret(&robot).await });
-            Outcome::secret(&page, made.await, "robot-secret-made")
-        }
-        "remove-robot" => {
-            let Ok(robot) = form.text("robot").parse::<AccountName>() else { return refused("problem-name") };
-            let removed = run(call, |manage| async move { manage.remove_robot(&robot).await });
-            Outcome::of(&page, removed.await, "robot-removed")
         }
         _ => Err(Error::NoForm),
     }
