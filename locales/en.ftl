@@ -398,6 +398,20 @@ problem-has-repositories = The account owns repositories. Remove them first, or 
 admin-overview = Overview
 health-title = Health
 health-good = Storage and database answer.
+health-gateway-good = Storage, database and the registry behind this gateway answer.
+health-not-ready = The registry is not ready:
+health-upstream-bad = The registry behind this gateway is not ready:
+health-no-primary = There is no primary server. Pushes are refused, and pulls go on.
+health-disk-full = The disk is full (see df -h and df -i). Pushes are refused; pulls and deletions go on.
+health-disk-read-only = The disk is read-only. Pushes and deletions are refused, and pulls go on.
+health-links = { $count ->
+    [one] The links of { $number } repository below repositories/ cannot be written. The log and wharfinger check tell which and why.
+   *[other] The links of { $number } repositories below repositories/ cannot be written. The log and wharfinger check tell which and why.
+}
+health-files = { $count ->
+    [one] The file of { $number } blob below blobs/ cannot be written. The log and wharfinger check tell which and why.
+   *[other] The files of { $number } blobs below blobs/ cannot be written. The log and wharfinger check tell which and why.
+}
 schema-version = Schema of the database
 certificate-hosts = Certificate for
 certificate-until = Valid until
@@ -406,6 +420,8 @@ space-title = Space
 space-blobs = Blobs that images need
 space-images = Bytes of images
 space-unreferenced = Bytes that no image needs
+space-disk = Disk of the data directory
+space-disk-free = { $free } free of { $total }
 space-counted = The sums follow a change after seconds, or minutes with millions of blobs.
 column-own-size = Only here
 settings-default = Settings with their default

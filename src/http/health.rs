@@ -1,11 +1,72 @@
 //! `/healthz` and `/readyz`: probes for load balancers and orchestrators.
 
+use std::fmt;
+
 use registry::DiskState;
 
+use crate::http::app::App;
 use crate::http::call::Call;
 use crate::http::cluster::{PROOF, Role};
 use crate::http::error::Error;
 use crate::http::response::{self, Response};
+
+/// A fault with which the server still answers pulls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Degraded {
+    /// A replica has no primary.
+    NoPrimary,
+    DiskFull,
+    DiskReadOnly,
+    /// The number of repositories whose links cannot be written.
+    BlockedLinks(u64),
+    /// The number of blobs whose files cannot be written.
+    BlockedFiles(u64),
+}
+
+impl fmt::Display for Degraded {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const CHECK: &str = "cannot be written; the log and `wharfinger check` tell which and why";
+        match self {
+            Self::NoPrimary => {
+                write!(formatter, "there is no primary server; pushes are refused, pulls go on")
+            }
+            Self::DiskFull => write!(
+                formatter,
+                "the disk is full (see df -h and df -i); pushes are refused, pulls and deletions go on"
+            ),
+            Self::DiskReadOnly => {
+                write!(formatter, "the disk is read-only; pushes and deletions are refused, pulls go on")
+            }
+            Self::BlockedLinks(1) => {
+                write!(formatter, "the links of 1 repository below repositories/ {CHECK}")
+            }
+            Self::BlockedLinks(count) => {
+                write!(formatter, "the links of {count} repositories below repositories/ {CHECK}")
+            }
+            Self::BlockedFiles(1) => write!(formatter, "the file of 1 blob below blobs/ {CHECK}"),
+            Self::BlockedFiles(count) => write!(formatter, "the files of {count} blobs below blobs/ {CHECK}"),
+        }
+    }
+}
+
+/// Returns the faults of a server that is ready, for `/readyz` and the page of administrators.
+pub(crate) fn faults(app: &App) -> Vec<Degraded> {
+    if let Role::Replica(forwarder) = &*app.role {
+        // The primary tells of the storage.
+        return if forwarder.has_primary() { Vec::new() } else { vec![Degraded::NoPrimary] };
+    }
+    let registry = &app.registry;
+    let disk = match registry.disk_state() {
+        DiskState::Writable => None,
+        DiskState::Full => Some(Degraded::DiskFull),
+        DiskState::ReadOnly => Some(Degraded::DiskReadOnly),
+    };
+    let links = registry.blocked_repositories().len() as u64;
+    let files = registry.unwritten_content().len() as u64;
+    let links = (links > 0).then_some(Degraded::BlockedLinks(links));
+    let files = (files > 0).then_some(Degraded::BlockedFiles(files));
+    [disk, links, files].into_iter().flatten().collect()
+}
 
 /// Liveness. A server that fails this needs a restart.
 pub(crate) async fn health(call: Call<'_>) -> Result<Response, Error> {
@@ -24,40 +85,10 @@ pub(crate) async fn ready(call: Call<'_>) -> Result<Response, Error> {
     if let Some(proxy) = &app.content_proxy {
         proxy.ready().await?;
     }
-    if let Role::Replica(forwarder) = &*app.role {
-        // Pulls go on without the primary.
-        return Ok(response::text(match forwarder.has_primary() {
-            true => "ready\n".to_owned(),
-            false => {
-                "ready\ndegraded: there is no primary server; pushes are refused, pulls go on\n".to_owned()
-            }
-        }));
-    }
     // A degraded registry serves all images. The names of repositories are not for anonymous clients.
     let mut state = "ready\n".to_owned();
-    state += match app.registry.disk_state() {
-        DiskState::Writable => "",
-        DiskState::Full => {
-            "degraded: the disk is full (see df -h and df -i); pushes are refused, pulls and deletions go on\n"
-        }
-        DiskState::ReadOnly => {
-            "degraded: the disk is read-only; pushes and deletions are refused, pulls go on\n"
-        }
-    };
-    let mut degraded = |text: String| {
-        state += &format!(
-            "degraded: {text} cannot be written; the log and `wharfinger check` tell which and why\n"
-        );
-    };
-    match app.registry.blocked_repositories().len() {
-        0 => {}
-        1 => degraded("the links of 1 repository below repositories/".to_owned()),
-        blocked => degraded(format!("the links of {blocked} repositories below repositories/")),
-    }
-    match app.registry.unwritten_content().len() {
-        0 => {}
-        1 => degraded("the file of 1 blob below blobs/".to_owned()),
-        unwritten => degraded(format!("the files of {unwritten} blobs below blobs/")),
+    for fault in faults(app) {
+        state += &format!("degraded: {fault}\n");
     }
     Ok(response::text(state))
 }

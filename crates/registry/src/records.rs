@@ -1,6 +1,5 @@
 //! The records that operations return. The store defines them; HTTP and commands use them from here.
 
-pub use store::StoreError;
 pub use store::adopt::Report;
 pub use store::blobs::BlobStream;
 pub use store::directory::Socket;
@@ -12,3 +11,4 @@ pub use store::metadata::{
     Source, TagDeletion, TagRecord, TagRefusal, TeamRecord, TokenRecord, UndoOutcome, UndoTarget, Usage,
     ViewProblem,
 };
+pub use store::{Space, StoreError};

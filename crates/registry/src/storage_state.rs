@@ -49,6 +49,12 @@ impl Registry {
         }
     }
 
+    /// The space of the file system of the data directory, if it can be measured.
+    #[must_use]
+    pub fn disk_space(&self) -> Option<Space> {
+        self.inner.directory.space().ok()
+    }
+
     /// Checks that the storage is in its place, and that `size` more bytes leave the reserve.
     ///
     /// # Errors

@@ -7,7 +7,8 @@ use wharfinger::config::{By, Immutable, Retention, Upstream};
 
 use super::{Browser, Html};
 use crate::harness::{
-    OCI_MANIFEST, Receiver, TestRegistry, Who, eventually, free_address, random, with_accounts_and,
+    OCI_MANIFEST, Receiver, TestRegistry, Who, eventually, free_address, random, with_accounts,
+    with_accounts_and,
 };
 
 #[tokio::test]
@@ -39,6 +40,38 @@ async fn collection_is_previewed_and_run_by_a_form() {
     let jobs = registry.get_as(&Who::root(), "/api/v1/jobs").await.is(200).json();
     let collection = jobs["jobs"].as_array().unwrap().iter().find(|job| job["kind"] == "garbage-collection");
     assert_eq!(collection.unwrap()["succeeded"], 1);
+}
+
+#[tokio::test]
+async fn overview_shows_the_faults_of_readyz() {
+    let mut registry = with_accounts().await;
+    let page = Browser::signed_in(&registry, "root").await.open("/-/admin").await.is(200).html();
+    assert!(page.contains("Storage and database answer.") && page.contains("iB free of "), "{page}");
+    registry.stop().await;
+    // A file where a directory has to be, which not even root can write below.
+    std::fs::write(registry.data().join("docker/registry/v2/repositories/root"), "").unwrap();
+    registry.run().await;
+    registry.repository("root/app").of(&Who::root()).push_image("v1").await;
+    eventually("the links are blocked", async || {
+        registry.get("/readyz").await.is(200).text().contains("degraded: the links of 1 repository")
+    })
+    .await;
+    let page = Browser::signed_in(&registry, "root").await.open("/-/admin").await.is(200).html();
+    let fault = "The links of 1 repository below repositories/ cannot be written.";
+    assert!(page.contains(fault) && !page.contains("Storage and database answer."), "{page}");
+}
+
+#[tokio::test]
+async fn overview_of_a_gateway_shows_the_state_of_its_upstream() {
+    let mut upstream = TestRegistry::start().await;
+    let url = format!("http://{}", upstream.address());
+    let gateway = crate::harness::gateway(&[&url], &[]).await;
+    let mut root = Browser::signed_in(&gateway, "root").await;
+    let page = root.open("/-/admin").await.is(200).html();
+    assert!(page.contains("and the registry behind this gateway answer."), "{page}");
+    upstream.stop().await;
+    let page = root.open("/-/admin").await.is(200).html();
+    assert!(page.contains("The registry behind this gateway is not ready:"), "{page}");
 }
 
 #[tokio::test]
