@@ -504,6 +504,8 @@ verdict-failed = failed
 audit-days = Last days
 audit-export = Save as JSON
 audit-nothing = No entry matches.
+audit-older = Older entries
+audit-newest = Newest entries
 
 done-organisation-removed = The organisation was removed.
 

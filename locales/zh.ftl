@@ -444,6 +444,8 @@ verdict-failed = 失败
 audit-days = 最近天数
 audit-export = 保存为 JSON
 audit-nothing = 没有匹配的条目。
+audit-older = 更早的条目
+audit-newest = 最新的条目
 
 done-organisation-removed = 组织已移除。
 

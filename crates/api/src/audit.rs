@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Audit {
     /// The oldest first.
     pub entries: Vec<AuditEntry>,
-    /// Whether more entries follow.
+    /// Whether more entries follow; with `latest`, whether there are older ones.
     pub more: bool,
 }
 

@@ -209,6 +209,7 @@ ApiAudit [] "api_audit" "/api/v1/audit" Server {
         .parameters(&[
             ("n", "integer", "How many entries the page has at most."),
             ("after", "integer", "The `id` after which the page begins."),
+            ("before", "integer", "The `id` before which the page ends; with `latest`, the page before it."),
             ("latest", "boolean", "The last entries rather than the first."),
             ("since", "integer", "Only what was done at or after this time."),
             ("account", "string", "Only what this account did."),

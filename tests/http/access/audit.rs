@@ -95,6 +95,20 @@ async fn audit_log_can_be_followed() {
     let last = log(&registry, &Who::root(), "latest=true&n=2&action=user.add").await;
     let objects: Vec<_> = last.iter().map(|entry| entry["object"].as_str().unwrap()).collect();
     assert_eq!(objects, ["c3", "d4"]);
+
+    // A reader of the latest entries goes back by the first number of a page.
+    let (mut before, mut seen) = (String::new(), Vec::new());
+    loop {
+        let path = format!("/api/v1/audit?latest=true&n=2&action=user.add{before}");
+        let page = registry.get_as(&Who::root(), &path).await.is(200).json();
+        let entries = page["entries"].as_array().unwrap();
+        seen.extend(entries.iter().rev().map(|entry| entry["object"].as_str().unwrap().to_owned()));
+        if page["more"] == json!(false) {
+            break;
+        }
+        before = format!("&before={}", entries[0]["id"]);
+    }
+    assert_eq!(seen, ["d4", "c3", "b2", "a1", "root"]);
 }
 
 /// Sign-ins through a token form and through `/auth` are recorded as well.

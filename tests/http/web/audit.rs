@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Browser;
+use super::{Browser, Html as _};
 use crate::harness::{Who, with_accounts};
 
 #[tokio::test]
@@ -40,4 +40,47 @@ async fn forms_are_recorded_once_they_change_something() {
         ]
     );
     assert_eq!(log.to_string().matches("\"manifest.delete\"").count(), 2, "{log}");
+}
+
+#[tokio::test]
+async fn log_is_paged_and_saved_with_its_filters() {
+    let registry = with_accounts().await;
+    // More than a page, and more than an export reads at once.
+    for number in 0..201 {
+        registry.grant("everyone", &["pull"], &format!("root/app-{number}")).await;
+    }
+    registry.add_user("ann").await;
+    let image = registry.repository("root/app").of(&Who::root()).push_image("1").await;
+    let delete = format!("/v2/root/app/manifests/{}", image.digest);
+    registry.ask_as(&Who::root(), reqwest::Method::DELETE, &delete).await.is(202);
+    let mut browser = Browser::signed_in(&registry, "root").await;
+    let objects = |page: &str| -> Vec<String> {
+        let cells = page.split("<span class=\"wrap\">").skip(1);
+        cells.map(|cell| cell.split('<').next().unwrap().to_owned()).collect()
+    };
+    let (mut seen, mut next) = (Vec::new(), Some("/-/admin/audit?account=root&action=grant".to_owned()));
+    let mut pages = 0;
+    while let Some(address) = next {
+        let page = browser.open(&address).await.is(200).html();
+        assert_eq!(page.contains("Newest entries"), pages > 0, "{address}");
+        seen.extend(objects(&page));
+        pages += 1;
+        let link = page.split("rel=\"next\" href=\"").nth(1).and_then(|rest| rest.split('"').next());
+        next = link.map(|link| link.replace("&#38;", "&"));
+    }
+    let expected: Vec<String> = (0..201).rev().map(|number| format!("root/app-{number}")).collect();
+    assert_eq!((pages, seen), (3, expected.clone()));
+
+    let saved = browser.open("/-/admin/audit?account=root&action=grant&format=json").await.is(200);
+    assert_eq!(saved.header("content-disposition"), Some("attachment; filename=\"audit.jsonl\""));
+    let lines: Vec<Value> = saved.html().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let saved: Vec<&str> = lines.iter().rev().map(|line| line["object"].as_str().unwrap()).collect();
+    assert_eq!(saved, expected);
+    browser.open("/-/admin/audit?before=x").await.is(400);
+
+    // A digest is shown as elsewhere: its beginning, with the whole one as the title.
+    let page = browser.open("/-/admin/audit?action=manifest.delete").await.is(200).html();
+    let digest = image.digest.to_string();
+    let shown = format!("title=\"root/app@{digest}\">root/app@{}<", &digest[..19]);
+    assert!(page.contains(&shown), "{page}");
 }

@@ -1,5 +1,5 @@
 //! Streams the response of a long request: a JSON object on each line, with progress first and the result
-//! last.
+//! last. A list is a line for each entry.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,6 +52,12 @@ impl Lines {
     /// Sends the last line.
     pub(super) async fn end(&self, line: &impl Serialize) {
         let _ = self.sender.send(json(line)).await;
+    }
+
+    /// Sends a line for each entry. Returns whether the client takes more.
+    pub(super) async fn send(&self, entries: &[impl Serialize]) -> bool {
+        let lines = entries.iter().flat_map(json).collect::<Vec<u8>>();
+        self.sender.send(lines.into()).await.is_ok()
     }
 
     /// Whether the client has disconnected.

@@ -15,7 +15,7 @@ macro_rules! select {
         concat!(
             "SELECT id, at, account, address, action, object, verdict, status, request_id, detail
              FROM audit
-             WHERE id > ?1 AND ",
+             WHERE id > ?1 AND id < ?8 AND ",
             $account,
             " AND (?4 IS NULL OR action = ?4 OR substr(action, 1, length(?4) + 1) = ?4 || '.')
              AND (?5 IS NULL OR substr(object, 1, length(?5)) = ?5)
@@ -81,8 +81,17 @@ impl Metadata {
             let (after, limit) = (filter.after.unwrap_or(0), columns::limit_in(limit));
             let verdict = filter.verdict.map(super::AuditOutcome::as_str);
             let since = filter.since.map(columns::time_in);
-            let params =
-                params![after, limit, filter.account, filter.action, filter.object_prefix, verdict, since];
+            let before = filter.before.unwrap_or(i64::MAX);
+            let params = params![
+                after,
+                limit,
+                filter.account,
+                filter.action,
+                filter.object_prefix,
+                verdict,
+                since,
+                before
+            ];
             // An account has its own index.
             let statement = match (filter.account.is_some(), filter.latest) {
                 (false, false) => concat!(select!("?3 IS NULL"), " ORDER BY id LIMIT ?2"),
@@ -228,6 +237,8 @@ mod tests {
             (AuditFilter { verdict: Some(AuditOutcome::Denied), ..all() }, &[3]),
             (AuditFilter { since: Some(at(40)), ..all() }, &[4, 5]),
             (AuditFilter { after: Some(3), ..all() }, &[4, 5]),
+            (AuditFilter { before: Some(3), ..all() }, &[1, 2]),
+            (AuditFilter { after: Some(1), before: Some(4), ..all() }, &[2, 3]),
             (AuditFilter { account: text("ann"), action: text("user"), after: Some(1), ..all() }, &[4]),
         ] {
             assert_eq!(found(&metadata, filter.clone(), 10).await, expected, "{filter:?}");
@@ -235,7 +246,8 @@ mod tests {
         assert_eq!(found(&metadata, all(), 2).await, [1, 2]);
         assert_eq!(found(&metadata, AuditFilter { latest: true, ..all() }, 2).await, [4, 5]);
         let of_ann = AuditFilter { account: text("ann"), latest: true, ..all() };
-        assert_eq!(found(&metadata, of_ann, 2).await, [4, 5]);
+        assert_eq!(found(&metadata, of_ann.clone(), 2).await, [4, 5]);
+        assert_eq!(found(&metadata, AuditFilter { before: Some(5), ..of_ann }, 2).await, [1, 4]);
     }
 
     #[tokio::test]

@@ -361,6 +361,8 @@ pub struct AuditFilter {
     pub since: Option<SystemTime>,
     /// Selects entries with a greater id.
     pub after: Option<i64>,
+    /// Selects entries with a smaller id.
+    pub before: Option<i64>,
     /// Whether to return the last entries instead of the first, if there are more than the limit.
     pub latest: bool,
 }
