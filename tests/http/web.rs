@@ -597,6 +597,21 @@ async fn own_account_makes_tokens_and_robots() {
 }
 
 #[tokio::test]
+async fn long_list_says_that_it_is_cut() {
+    const CUT: &str = "There are more than these.";
+    let registry = with_accounts().await;
+    let mut root = Browser::signed_in(&registry, "root").await;
+    for number in 0..200 {
+        registry.add_token("root", &json!({ "label": format!("token-{number}") })).await;
+    }
+    let page = root.open("/-/account").await.is(200).html();
+    assert!(page.contains("token-199<") && !page.contains(CUT), "{page}");
+    registry.add_token("root", &json!({ "label": "one-more" })).await;
+    let page = root.open("/-/account").await.is(200).html();
+    assert!(page.contains("token-199<") && !page.contains("one-more") && page.contains(CUT), "{page}");
+}
+
+#[tokio::test]
 async fn gateway_shows_the_images_of_its_upstream() {
     let upstream = TestRegistry::start().await;
     let image = upstream.repository("team/app").push_image("1.0").await;

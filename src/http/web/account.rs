@@ -1,53 +1,26 @@
 //! `/-/account`: the caller's own password, sessions, tokens, robots, organisations and grants.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use accounts::{AccountName, Pattern, Right, Rights, Subject};
 use askama::Template;
 use hyper::Method;
 use registry::access::Password;
 use registry::access::manage::{Grants, ManageError, TokenRequest, UserChange};
-use registry::records::{AccountRecord, GrantRecord, MemberRecord, TokenRecord};
+use registry::records::{AccountRecord, GrantRecord, MemberRecord};
 
 use super::form::Form;
+use super::listed::{LIMIT, Listed};
 use super::manage::{Outcome, run};
 use super::page::Page;
 use super::robots;
+use super::tokens::{self, TokenLine};
 use crate::http::api::manage::{manage, map_error};
 use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::Response;
 
-/// The entries of each list.
-const LISTED: usize = 200;
 const DAY: u64 = 24 * 60 * 60;
-
-/// A token or a session in a list.
-struct TokenLine {
-    id: i64,
-    label: String,
-    limits: String,
-    created: SystemTime,
-    used: Option<SystemTime>,
-    expires: Option<SystemTime>,
-}
-
-impl TokenLine {
-    fn of(record: TokenRecord) -> Self {
-        let rights = record.rights.map(|rights| rights.to_string());
-        let patterns = record
-            .patterns
-            .map(|patterns| patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
-        Self {
-            id: record.id,
-            label: record.label,
-            limits: [rights, patterns].into_iter().flatten().collect::<Vec<_>>().join(" · "),
-            created: record.created_at,
-            used: record.last_used_at,
-            expires: record.expires_at,
-        }
-    }
-}
 
 struct RightLine {
     repositories: String,
@@ -63,10 +36,11 @@ struct AccountPage {
     page: Page,
     outcome: Outcome,
     user: AccountRecord,
-    sessions: Vec<TokenLine>,
-    tokens: Vec<TokenLine>,
-    robots: Vec<AccountRecord>,
+    sessions: Listed<TokenLine>,
+    tokens: Listed<TokenLine>,
+    robots: Listed<AccountRecord>,
     rights: Vec<RightLine>,
+    has_more_grants: bool,
     has_password: bool,
 }
 
@@ -92,23 +66,24 @@ async fn show(call: &Call<'_>, outcome: Outcome) -> Result<Response, Error> {
     let manage = manage(call);
     let read = async {
         let user = manage.user(&name).await?;
-        let sessions = manage.sessions(&name, None, LISTED).await?;
-        let tokens = manage.tokens(&name, None, LISTED).await?;
-        let robots = manage.robots(Some(&name), None, LISTED).await?;
+        let sessions = manage.sessions(&name, None, LIMIT).await?;
+        let tokens = manage.tokens(&name, None, LIMIT).await?;
+        let robots = manage.robots(Some(&name), None, LIMIT).await?;
         let members = manage.memberships(&name).await?;
-        let grants = manage.grants(Grants::Reaching(name.clone()), None, LISTED).await?;
+        let grants = manage.grants(Grants::Reaching(name.clone()), None, LIMIT).await?;
         Ok((user, sessions, tokens, robots, members, grants))
     };
     let (user, sessions, tokens, robots, members, grants) = map_error(call, read.await)?;
-    let page = Page::of(call);
+    let (page, grants) = (Page::of(call), Listed::of(grants));
     let body = AccountPage {
-        rights: rights(&page, &user, &members, &grants),
+        rights: rights(&page, &user, &members, &grants.items),
+        has_more_grants: grants.is_cut,
         page,
         has_password: user.password.is_some(),
         user,
-        sessions: sessions.into_iter().map(TokenLine::of).collect(),
-        tokens: tokens.into_iter().map(TokenLine::of).collect(),
-        robots,
+        sessions: Listed::of(sessions).map(TokenLine::of),
+        tokens: Listed::of(tokens).map(TokenLine::of),
+        robots: Listed::of(robots),
         outcome,
     };
     body.page.render_as(body.outcome.status(), &body)
@@ -151,16 +126,14 @@ fn rights(
 
 async fn act(call: &Call<'_>, form: &Form, name: AccountName) -> Result<Outcome, Error> {
     let page = Page::of(call);
-    let number = form.text("id").parse::<i64>().unwrap_or_default();
+    if let Some(outcome) = tokens::act(call, &page, form, &name).await? {
+        return Ok(outcome);
+    }
     if let Some(outcome) = robots::act(call, &page, form, &name).await? {
         return Ok(outcome);
     }
     match &*form.text("action") {
         "password" => change_password(call, form, &page, name).await,
-        "end-session" => {
-            let ended = run(call, |manage| async move { manage.revoke_session(&name, number).await });
-            Outcome::of(&page, ended.await, "session-ended")
-        }
         "add-token" => {
             let request = match token_request(form) {
                 Ok(request) => request,
@@ -168,10 +141,6 @@ async fn act(call: &Call<'_>, form: &Form, name: AccountName) -> Result<Outcome,
             };
             let made = run(call, |manage| async move { manage.add_token(&name, request).await });
             Outcome::secret(&page, made.await.map(|(_, secret)| secret), "token-made")
-        }
-        "revoke-token" => {
-            let revoked = run(call, |manage| async move { manage.revoke_token(&name, number).await });
-            Outcome::of(&page, revoked.await, "token-revoked")
         }
         _ => Err(Error::NoForm),
     }

@@ -30,6 +30,7 @@ pub(crate) mod grants;
 pub(crate) mod history;
 pub(crate) mod home;
 mod language;
+mod listed;
 mod manage;
 pub(crate) mod manifest;
 mod markdown;
@@ -42,6 +43,7 @@ mod robots;
 pub(crate) mod sign_in;
 mod summary;
 pub(crate) mod switch;
+mod tokens;
 pub(crate) mod trash;
 pub(crate) mod webhooks;
 

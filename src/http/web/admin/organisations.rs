@@ -8,6 +8,7 @@ use registry::access::manage::Grants;
 use registry::records::{AccountRecord, GrantRecord, MemberRecord, TeamRecord};
 
 use super::super::form::Form;
+use super::super::listed::{LIMIT, Listed};
 use super::super::manage::{Outcome, run};
 use super::super::page::Page;
 use super::super::robots;
@@ -16,8 +17,8 @@ use crate::http::call::Call;
 use crate::http::error::Error;
 use crate::http::response::Response;
 
-/// The entries of each list.
-const LISTED: usize = 200;
+/// The organisations on a page.
+const PAGE: usize = 200;
 
 #[derive(Template)]
 #[template(path = "admin/organisations.html")]
@@ -25,6 +26,7 @@ struct OrganisationsPage {
     page: Page,
     outcome: Outcome,
     organisations: Vec<AccountRecord>,
+    next: Option<String>,
 }
 
 pub(crate) async fn list(mut call: Call<'_>) -> Result<Response, Error> {
@@ -34,8 +36,13 @@ pub(crate) async fn list(mut call: Call<'_>) -> Result<Response, Error> {
     } else {
         Outcome::default()
     };
-    let organisations = map_error(&call, manage(&call).organisations(None, LISTED).await)?;
-    let body = OrganisationsPage { page: Page::of(&call), outcome, organisations };
+    let after = call.query().parsed::<AccountName>("after", "the name of an organisation")?;
+    let found = manage(&call).organisations(after.as_ref(), PAGE + 1).await;
+    let mut organisations = map_error(&call, found)?;
+    let more = organisations.len() > PAGE;
+    organisations.truncate(PAGE);
+    let next = organisations.last().filter(|_| more).map(|last| last.name.to_string());
+    let body = OrganisationsPage { page: Page::of(&call), outcome, organisations, next };
     body.page.render_as(body.outcome.status(), &body)
 }
 
@@ -56,7 +63,7 @@ async fn add(call: &Call<'_>, form: &Form) -> Result<Outcome, Error> {
 /// A team with its members.
 struct Team {
     record: TeamRecord,
-    members: Vec<AccountName>,
+    members: Listed<AccountName>,
 }
 
 #[derive(Template)]
@@ -65,10 +72,10 @@ struct OrganisationPage {
     page: Page,
     outcome: Outcome,
     organisation: AccountRecord,
-    members: Vec<MemberRecord>,
-    teams: Vec<Team>,
-    robots: Vec<AccountRecord>,
-    grants: Vec<GrantRecord>,
+    members: Listed<MemberRecord>,
+    teams: Listed<Team>,
+    robots: Listed<AccountRecord>,
+    grants: Listed<GrantRecord>,
     is_owner: bool,
 }
 
@@ -88,24 +95,25 @@ pub(crate) async fn answer(mut call: Call<'_>, name: &AccountName) -> Result<Res
 async fn show(call: &Call<'_>, name: &AccountName, outcome: Outcome) -> Result<Response, Error> {
     let manage = manage(call);
     let organisation = map_error(call, manage.organisation(name).await)?;
-    let members = map_error(call, manage.members(name, None, LISTED).await)?;
-    let mut teams = Vec::new();
-    for record in map_error(call, manage.teams(name, None, LISTED).await)? {
-        let members = map_error(call, manage.team_members(name, &record.name, None, LISTED).await)?;
-        teams.push(Team { record, members });
+    let members = map_error(call, manage.members(name, None, LIMIT).await)?;
+    let found = Listed::of(map_error(call, manage.teams(name, None, LIMIT).await)?);
+    let mut teams = Listed { items: Vec::with_capacity(found.items.len()), is_cut: found.is_cut };
+    for record in found.items {
+        let members = map_error(call, manage.team_members(name, &record.name, None, LIMIT).await)?;
+        teams.items.push(Team { record, members: Listed::of(members) });
     }
     // Members who do not own the organisation see neither.
-    let robots = manage.robots(Some(name), None, LISTED).await;
+    let robots = manage.robots(Some(name), None, LIMIT).await;
     let is_owner = robots.is_ok();
-    let grants = manage.grants(Grants::Below(name.clone()), None, LISTED).await;
+    let grants = manage.grants(Grants::Below(name.clone()), None, LIMIT).await;
     let body = OrganisationPage {
         page: Page::of(call),
         outcome,
         organisation,
-        members,
+        members: Listed::of(members),
         teams,
-        robots: robots.unwrap_or_default(),
-        grants: grants.unwrap_or_default(),
+        robots: Listed::of(robots.unwrap_or_default()),
+        grants: Listed::of(grants.unwrap_or_default()),
         is_owner,
     };
     body.page.render_as(body.outcome.status(), &body)
