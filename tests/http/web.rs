@@ -542,7 +542,7 @@ async fn zero_time_of_an_image_is_unknown() {
     let repository = registry.repository("team/app");
     for (tag, created, shown) in [
         ("zero", "0001-01-01T00:00:00Z", "<span>Created unknown</span>"),
-        ("epoch", "1970-01-01T00:00:00Z", "<span>Created 1 Jan 1970"),
+        ("epoch", "1970-01-01T00:00:00Z", "<span>Created 1 Jan 1970, 00:00 UTC"),
     ] {
         let config =
             json!({ "architecture": "amd64", "os": "linux", "created": created }).to_string().into_bytes();

@@ -121,7 +121,7 @@ impl Language {
         }
     }
 
-    /// Formats a time in UTC: `27 Nov 2026, 18:31`, `2026年11月27日 18:31`.
+    /// Formats a time: `27 Nov 2026, 18:31 UTC`, `2026年11月27日 18:31 UTC`.
     pub(crate) fn date(self, time: SystemTime) -> String {
         const MONTHS: [&str; 12] =
             ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -131,9 +131,9 @@ impl Language {
         let (month, day) = (number(5..7), number(8..10));
         match self {
             Self::English => {
-                format!("{day} {} {}, {}", MONTHS[(month - 1).min(11)], part(0..4), part(11..16))
+                format!("{day} {} {}, {} UTC", MONTHS[(month - 1).min(11)], part(0..4), part(11..16))
             }
-            Self::Chinese => format!("{}年{month}月{day}日 {}", part(0..4), part(11..16)),
+            Self::Chinese => format!("{}年{month}月{day}日 {} UTC", part(0..4), part(11..16)),
         }
     }
 
@@ -272,8 +272,8 @@ mod tests {
     fn numbers_and_dates_are_written_as_usual() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
         let time = UNIX_EPOCH + Duration::from_secs(1_795_804_260);
-        assert_eq!(Language::English.date(time), "27 Nov 2026, 18:31");
-        assert_eq!(Language::Chinese.date(time), "2026年11月27日 18:31");
+        assert_eq!(Language::English.date(time), "27 Nov 2026, 18:31 UTC");
+        assert_eq!(Language::Chinese.date(time), "2026年11月27日 18:31 UTC");
         assert_eq!(Language::English.counted("age-days", 1), "1 day ago");
         assert_eq!(Language::English.counted("age-days", 1_200), "1,200 days ago");
         assert_eq!(Language::Chinese.counted("age-days", 2), "2 天前");
