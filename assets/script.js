@@ -3,6 +3,8 @@
 
 (() => {
   const field = document.getElementById("q");
+  // A live region that is replaced is not announced, so this one stays in the page.
+  const announcer = document.getElementById("announcer");
   let timer = 0;
   let running = null;
 
@@ -26,6 +28,7 @@
         return;
       }
       document.title = page.title;
+      announcer.textContent = found.querySelector("[data-announce]")?.textContent ?? "";
       addButtons(found);
     } catch (error) {
       if (error.name !== "AbortError") field.form.submit();

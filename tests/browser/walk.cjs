@@ -126,11 +126,14 @@ async function walk(browser, name, settings, shots = {}) {
 async function search(browser) {
   const window = await open(browser, "search", {});
   await signIn(window);
+  const announcer = await window.page.locator("#announcer").elementHandle();
   await window.page.locator("#q").pressSequentially("worker", { delay: 20 });
   await window.page.locator("#results a.name", { hasText: "team/worker" }).waitFor();
   // Each letter may be a search of its own.
   await window.page.waitForURL(`${base}/?q=worker`);
   expect(await window.page.locator("#results a.name").count() === 1, "search: more than team/worker");
+  // The live region is the one that the page was loaded with.
+  expect(await announcer.evaluate((node) => node.isConnected && node.textContent) === "1 repository", "search: the count is not announced");
   await check(window, "search as you type");
   await window.context.close();
 

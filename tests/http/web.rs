@@ -160,6 +160,17 @@ async fn content_of_the_protocol_runs_in_no_browser() {
     }
 }
 
+/// The script copies the count into a live region that no search replaces.
+#[tokio::test]
+async fn count_of_a_search_is_outside_its_live_region() {
+    let registry = TestRegistry::start().await;
+    registry.repository("team/app").push_image("1.0").await;
+    let page = Browser::new(&registry).open("/?q=app").await.is(200).html();
+    let (content, rest) = page.split_once("</main>").unwrap();
+    assert!(content.contains("data-announce>1 repository</p>") && !content.contains("aria-live"), "{page}");
+    assert!(rest.contains("<p id=\"announcer\" class=\"hidden\" aria-live=\"polite\"></p>"), "{page}");
+}
+
 #[tokio::test]
 async fn assets_are_cached_for_ever() {
     let registry = TestRegistry::start().await;
