@@ -105,7 +105,7 @@ const PAGES = [
   "/", "/?sort=pushed", "/?namespace=team", "/?q=app", "/?q=nothing-like-it", "/team/app", "/team/app:1.4",
   "/team/app:1.4?platform=linux/arm/v7", "/team/app:sbom", "/-/compare/team/app?from=1.3&to=1.4-debug",
   "/charts/web", "/charts/web:0.3.0", "/team/model", "/team/model:2.1", "/?sort=size", "/?sort=pulls", "/zz/hostile", "/zz/hostile:1", "/zz/hostile:file", "/-/account",
-  "/-/access?account=root&repository=team/app", "/-/organisations", "/-/organisations/acme", "/-/admin", "/-/admin/accounts",
+  "/-/access?account=root&repository=team/app", "/-/organisations", "/-/organisations/acme", "/-/admin", "/-/admin/accounts", `/-/admin/accounts/${user}`,
   "/-/grants", "/-/grants?repository=team/app", "/-/admin/usage", "/-/admin/audit", "/-/delete/team/app:1.3", "/-/delete/team/app",
   "/-/delete-tags/team/app?tag=1.3&tag=1.4-debug&tag=absent", "/team/app?choose=all",
   "/-/trash/team/app", "/-/history/team/app", "/-/admin/rules", "/-/admin/rules?repositories=**&tags=1.*",

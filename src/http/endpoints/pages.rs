@@ -89,6 +89,10 @@ PageAdmin [] "page_admin" "/-/admin" Page {
 PageAccounts [] "page_accounts" "/-/admin/accounts" Page {
     GET | HEAD | POST: Requirement::Own, AuditAction::None => web::admin::accounts::answer;
 }
+/// A user, for administrators.
+PageUser [user: AccountName] "page_user" "/-/admin/accounts/{user}" Page {
+    GET | HEAD | POST: Requirement::Own, AuditAction::None => web::admin::account::answer;
+}
 /// The grants on the caller's repositories; all grants for administrators.
 PageGrants [] "page_grants" "/-/grants" Page {
     GET | HEAD | POST: Requirement::Own, AuditAction::None => web::grants::answer;

@@ -292,6 +292,10 @@ impl Page {
         "/-/account"
     }
 
+    pub(crate) fn of_account(&self, name: impl std::fmt::Display) -> String {
+        format!("/-/admin/accounts/{name}")
+    }
+
     pub(crate) fn of_organisation(&self, name: impl std::fmt::Display) -> String {
         format!("/-/organisations/{name}")
     }

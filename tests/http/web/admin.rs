@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use reqwest::Method;
+use serde_json::json;
 use wharfinger::config::{By, Immutable, Retention, Upstream};
 
 use super::{Browser, Html};
 use crate::harness::{
-    OCI_MANIFEST, Receiver, TestRegistry, Who, eventually, free_address, random, with_accounts,
+    OCI_MANIFEST, Receiver, TestRegistry, Who, basic, eventually, free_address, random, with_accounts,
     with_accounts_and,
 };
 
@@ -218,4 +219,70 @@ async fn usage_counts_shared_layers_of_an_owner_once() {
     eventually("the owner is counted", is_shown).await;
     registry.get("/api/v1/usage/owners").await.is(200);
     assert_eq!(registry.get("/api/v1/usage/owners").await.json()["owners"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn administrator_revokes_what_a_user_has() {
+    const PAGE: &str = "/-/admin/accounts/ann";
+    let registry = with_accounts().await;
+    registry.add_user("ann").await;
+    registry.add_organisation("acme", "ann").await;
+    let robot = registry.add_robot("ann+ci").await;
+    let secret = registry.add_token("ann", &json!({ "label": "laptop", "rights": ["pull"] })).await;
+    let mut ann = Browser::signed_in(&registry, "ann").await;
+    let mut root = Browser::signed_in(&registry, "root").await;
+    let list = root.open("/-/admin/accounts").await.is(200).html();
+    assert!(list.contains(&format!("href=\"{PAGE}\"")), "{list}");
+    let page = root.open(PAGE).await.is(200).html();
+    for text in [
+        "laptop",
+        "127.0.0.1",
+        "ann+ci",
+        "href=\"/-/organisations/acme\"",
+        "href=\"/-/grants?subject=ann\"",
+        "href=\"/-/admin/audit?account=ann\"",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    assert!(!page.contains(&secret), "{page}");
+    let ids: Vec<&str> =
+        page.split("name=\"id\" value=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    let [token, session] = ids[..] else { panic!("{ids:?}") };
+
+    // Nobody else may do it, and a token of another user is not revoked by the page.
+    ann.send(PAGE, &format!("action=revoke-token&id={token}")).await.is(403);
+    root.send("/-/admin/accounts/root", &format!("action=revoke-token&id={token}")).await.is(400);
+    registry.get_as(&basic("ann", &secret), "/v2/").await.is(200);
+    root.send(PAGE, &format!("action=revoke-token&id={token}")).await.is(200);
+    registry.get_as(&basic("ann", &secret), "/v2/").await.is(401);
+    root.send(PAGE, &format!("action=end-session&id={session}")).await.is(200);
+    ann.open("/-/account").await.is(303);
+    let page = root.open(PAGE).await.is(200).html();
+    assert!(page.contains("There are no tokens.") && page.contains("No browser is signed in."), "{page}");
+
+    root.send(PAGE, "action=disable-robot&robot=ann%2Bci").await.is(200);
+    registry.get_as(&robot, "/v2/").await.is(401);
+    let page = root.send(PAGE, "action=enable-robot&robot=ann%2Bci").await.is(200).html();
+    assert!(page.contains("The robot was changed."), "{page}");
+    registry.get_as(&robot, "/v2/").await.is(200);
+    root.open("/-/admin/accounts/absent").await.is(404);
+    root.send(PAGE, "action=none").await.is(400);
+}
+
+#[tokio::test]
+async fn owner_describes_an_organisation() {
+    const PAGE: &str = "/-/organisations/acme";
+    let registry = with_accounts().await;
+    for user in ["ann", "bob"] {
+        registry.add_user(user).await;
+    }
+    registry.add_organisation("acme", "ann").await;
+    let mut ann = Browser::signed_in(&registry, "ann").await;
+    ann.send(PAGE, "action=set-member&user=bob&role=writer").await.is(200);
+    let page = ann.send(PAGE, "action=describe&description=The+whole+company").await.is(200).html();
+    assert!(page.contains("<p class=\"lead\">The whole company</p>"), "{page}");
+    let mut bob = Browser::signed_in(&registry, "bob").await;
+    bob.send(PAGE, "action=describe&description=Mine").await.is(400);
+    let page = bob.open(PAGE).await.is(200).html();
+    assert!(page.contains("The whole company") && !page.contains("value=\"describe\""), "{page}");
 }

@@ -1,5 +1,6 @@
 //! `/-/admin`: pages for administrators. `registry::access::manage` checks each operation.
 
+pub(crate) mod account;
 pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod jobs;

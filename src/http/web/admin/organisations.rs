@@ -4,7 +4,7 @@
 use accounts::{AccountName, Role, TeamName};
 use askama::Template;
 use hyper::Method;
-use registry::access::manage::Grants;
+use registry::access::manage::{Grants, Manage};
 use registry::records::{AccountRecord, GrantRecord, MemberRecord, TeamRecord};
 
 use super::super::form::Form;
@@ -144,6 +144,12 @@ async fn act(call: &Call<'_>, form: &Form, name: &AccountName) -> Result<Outcome
     let team = form.text("team").parse::<TeamName>();
     let refused = |key: &str| Ok(Outcome::problem(page.t(key)));
     match &*form.text("action") {
+        "describe" => {
+            let text = form.text("description");
+            let work =
+                |manage: Manage| async move { manage.describe_organisation(&organisation, text).await };
+            Outcome::of(&page, run(call, work).await.map(drop), "organisation-changed")
+        }
         "set-member" => {
             let (Ok(user), Ok(role)) = (user, form.text("role").parse::<Role>()) else {
                 return refused("problem-name");

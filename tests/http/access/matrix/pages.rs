@@ -23,12 +23,13 @@ pub(super) const OWN_PAGES: [(&str, &[Method]); 4] =
     [("/-/account", &PAGE), ("/-/organisations", &PAGE), ("/-/grants", &PAGE), ("/-/webhooks", &PAGE)];
 
 /// Pages of administrators.
-pub(super) const ADMIN_PAGES: [(&str, &[Method]); 7] = [
+pub(super) const ADMIN_PAGES: [(&str, &[Method]); 8] = [
     ("/-/admin/jobs", &PAGE),
     ("/-/admin/upstreams", &PAGE),
     ("/-/admin/rules", &PAGE),
     ("/-/admin", &READ),
     ("/-/admin/accounts", &PAGE),
+    ("/-/admin/accounts/{user}", &PAGE),
     ("/-/admin/audit", &READ),
     ("/-/admin/usage", &READ),
 ];
@@ -220,7 +221,7 @@ async fn global_pages_answer_callers_as_expected() {
             assert!(expected.contains(&answer.status), "{caller:?} {method} {path}: {}", answer.status);
         }
         for (path, method) in walk(&ADMIN_PAGES) {
-            let answer = fixture.open_page(method, path, &who).await;
+            let answer = fixture.open_page(method, &path.replace("{user}", "ann"), &who).await;
             let expected: &[u16] = match caller {
                 _ if is_wrong => &[303, 401],
                 Caller::Anonymous => &[303],
