@@ -12,14 +12,14 @@ use serde::Serialize;
 
 use super::output::{self, Failure, Format};
 use super::progress::progress_bar;
-use super::target::Target;
+use super::target::{Target, hide_server_flags};
 use crate::rfc3339;
 use crate::serve::private_file;
 use crate::serve::restore::{self, ARCHIVE, BLOBS, CopiedBlobs};
 
 /// Back up the metadata, keys and configuration into one file, while the server runs or not
 #[derive(Args, Debug)]
-#[command(after_help = HELP)]
+#[command(after_help = HELP, mut_args(hide_server_flags))]
 pub(super) struct Backup {
     /// The file to write, or a directory for a file with the time in its name
     #[arg(value_name = "FILE|DIR")]

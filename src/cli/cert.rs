@@ -17,7 +17,7 @@ use crate::host::Host;
 use crate::tls::certificate::Certificate;
 use crate::tls::pair::Pair;
 use crate::tls::self_signed;
-use crate::tls::trust::Trust;
+use crate::tls::trust::{self, Trust};
 use crate::{serve, tls};
 
 /// Certificates for HTTPS: make, show and check them
@@ -39,8 +39,12 @@ Examples:
 Exit codes: 0 done, or nothing is wrong with it; 1 something is wrong with it; 2 the command line or the \
 configuration is wrong.";
 
+/// The default port of HTTPS.
+const HTTPS: u16 = 443;
+
 /// The settings that name the certificate in use.
-const SETTINGS: &[&str] = &["data", "listen", "tls.certificate", "tls.key", "tls.acme.directory"];
+const SETTINGS: &[&str] =
+    &["data", "listen", "external_url", "tls.certificate", "tls.key", "tls.acme.directory"];
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -75,7 +79,8 @@ struct Show {
     /// The PEM file [default: the certificate that `serve` would use]
     certificate: Option<PathBuf>,
 
-    /// The port of the registry, for the commands that make clients trust it
+    /// The port of the registry, for the commands that make clients trust it [default: the one of external_url,
+    /// else the one that the server listens on]
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
 
@@ -104,6 +109,13 @@ struct Check {
 
     #[command(flatten)]
     format: Format,
+}
+
+/// The address of a server.
+struct Address {
+    external_url: Option<String>,
+    /// The port that it listens on.
+    port: u16,
 }
 
 /// The JSON output of a certificate.
@@ -202,12 +214,13 @@ impl Make {
 
 impl Show {
     async fn run(self) -> Result<(), Failure> {
-        let (file, config_port) = match &self.certificate {
+        let (file, configured) = match &self.certificate {
             Some(file) => (file.clone(), None),
             None => {
                 let (Loaded { config, .. }, _) = self.data.load_for(SETTINGS)?;
                 let (certificate, _) = in_use(&config)?;
-                (certificate, Some(config.listen.port()))
+                let external_url = config.external_url.map(|url| url.as_str().to_owned());
+                (certificate, Some(Address { external_url, port: config.listen.port() }))
             }
         };
         let chain = tls::pair::certificates(&file)
@@ -219,25 +232,37 @@ impl Show {
         }
         output::print(shown.for_people(certificate))?;
         if certificate.self_signed {
-            let port = match (self.port, config_port) {
-                (Some(port), _) => port,
-                (None, Some(configured)) => self.running_port().await.unwrap_or(configured),
-                (None, None) => 443,
+            let Address { external_url, port } = match configured {
+                Some(configured) => self.in_force(configured).await,
+                None => Address { external_url: None, port: HTTPS },
             };
-            let trust = Trust { certificate: &file, hosts: &certificate.hosts, port };
+            let (hosts, port) = trust::seen_by_clients(external_url.as_deref(), &certificate.hosts, port);
+            let port = self.port.unwrap_or(port);
+            let trust = Trust { certificate: &file, hosts: &hosts, port };
             output::print(format_args!("\n{trust}"))?;
         }
         Ok(())
     }
 
-    /// The port of the running server, whose command line may name another than the configuration.
-    async fn running_port(&self) -> Option<u16> {
+    /// Returns the address of the running server, whose command line may name another than the configuration.
+    async fn in_force(&self, configured: Address) -> Address {
+        match self.running().await {
+            // The system chose a port for 0.
+            Some(running) if running.port == 0 => Address { port: configured.port, ..running },
+            Some(running) => running,
+            None => configured,
+        }
+    }
+
+    async fn running(&self) -> Option<Address> {
         let server = Target::of(self.data.clone()).connect_running().await.ok()?;
         let settings = server.json::<Settings>(server.request(Method::GET, "/api/v1/settings")).await;
         server.close().await;
-        let listen = settings.ok()?.settings.into_iter().find(|setting| setting.key == "listen")?;
-        let address: SocketAddr = listen.value.trim_matches('"').parse().ok()?;
-        Some(address.port()).filter(|port| *port != 0)
+        let settings = settings.ok()?.settings;
+        let value = |key| settings.iter().find(|setting| setting.key == key).map(|found| found.value.trim_matches('"'));
+        let listen: SocketAddr = value("listen")?.parse().ok()?;
+        let external_url = value("external_url").filter(|url| !url.is_empty()).map(str::to_owned);
+        Some(Address { external_url, port: listen.port() })
     }
 }
 

@@ -10,7 +10,8 @@ use crate::serve::Front;
 
 /// Run a gateway: accounts, HTTPS and search in front of a registry that has none
 #[derive(Args, Debug)]
-#[command(after_help = [HELP, SIGNALS_HELP].concat(), mut_arg("blobs", |blobs| blobs.hide(true)))]
+#[command(after_help = [HELP, SIGNALS_HELP].concat())]
+#[command(mut_arg("blobs", |blobs| blobs.hide(true)), mut_arg("metadata", |metadata| metadata.hide(true)))]
 pub(super) struct Gateway {
     /// The upstream registry, such as http://registry:5000; may be repeated for replicas of one registry:
     /// requests go to the first, and to the others if it does not respond

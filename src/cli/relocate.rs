@@ -12,15 +12,15 @@ use super::connection::Connection;
 use super::json_lines;
 use super::output::{self, Failure, Format, counted};
 use super::progress::progress_bar;
-use super::target::Target;
+use super::target::{Target, hide_server_flags};
 use crate::config::Config;
 use crate::operator_file;
 
 /// Move the blobs to a bucket and the metadata to PostgreSQL, or back, while pulls go on
 #[derive(Args, Debug)]
-#[command(after_help = HELP)]
+#[command(after_help = HELP, mut_args(hide_server_flags))]
 pub(super) struct Relocate {
-    /// The new place of the blobs: s3://BUCKET/PREFIX, or `file` for the data directory
+    /// The new place of the blobs: s3://BUCKET/PREFIX, az://CONTAINER/PREFIX, or `file` for the data directory
     #[arg(long, value_name = "URL")]
     to_blobs: Option<String>,
 
@@ -28,7 +28,8 @@ pub(super) struct Relocate {
     #[arg(long, value_name = "URL")]
     to_metadata: Option<String>,
 
-    /// The S3 server of the new bucket [default: blobs.endpoint, else AWS_ENDPOINT_URL, else Amazon's]
+    /// The server of the new bucket [default: blobs.endpoint, else AWS_ENDPOINT_URL or
+    /// AZURE_STORAGE_ENDPOINT, else the provider's]
     #[arg(long, value_name = "URL", requires = "to_blobs")]
     endpoint: Option<String>,
 
@@ -36,7 +37,8 @@ pub(super) struct Relocate {
     #[arg(long, value_name = "REGION", requires = "to_blobs")]
     region: Option<String>,
 
-    /// The access key of the new bucket [default: blobs.access_key, else AWS_ACCESS_KEY_ID]
+    /// The access key of the new bucket, or the account of Azure [default: blobs.access_key, else
+    /// AWS_ACCESS_KEY_ID or AZURE_STORAGE_ACCOUNT_NAME]
     #[arg(long, value_name = "ID", requires_all = ["to_blobs", "secret_key_file"])]
     access_key: Option<String>,
 
@@ -65,7 +67,8 @@ settings is refused.
 If the command is interrupted, nothing has moved; run it again, and it goes on. Nothing is deleted in the old place. \
 To come back, move in the other direction. Unfinished uploads are begun again by their clients if the blobs move.
 
-The configuration (--config, --data) is that of the old place. PostgreSQL must be an empty database or schema, and the \
+The configuration (--config, --data) is that of the old place. Its settings of the bucket are defaults for the new one \
+if both are of S3, or both of Azure. PostgreSQL must be an empty database or schema, and the \
 bucket an empty prefix.
 
 Examples:
@@ -80,6 +83,36 @@ Exit codes: 0 moved; 1 failure, nothing has moved; 2 invalid command line or con
 
 /// The word for the data directory.
 const FILE: &str = "file";
+
+/// The variables of a provider's tools.
+struct Variables {
+    endpoint: &'static str,
+    region: Option<&'static str>,
+    access_key: &'static str,
+    secret_key: &'static str,
+    /// The third part of a temporary key.
+    session: Option<&'static str>,
+}
+
+const S3: Variables = Variables {
+    endpoint: "AWS_ENDPOINT_URL",
+    region: Some("AWS_REGION"),
+    access_key: "AWS_ACCESS_KEY_ID",
+    secret_key: "AWS_SECRET_ACCESS_KEY",
+    session: Some("AWS_SESSION_TOKEN"),
+};
+
+const AZURE: Variables = Variables {
+    endpoint: "AZURE_STORAGE_ENDPOINT",
+    region: None,
+    access_key: "AZURE_STORAGE_ACCOUNT_NAME",
+    secret_key: "AZURE_STORAGE_ACCOUNT_KEY",
+    session: None,
+};
+
+fn is_azure(url: &str) -> bool {
+    url.starts_with("az:")
+}
 
 #[derive(Serialize)]
 struct Moved {
@@ -116,7 +149,7 @@ impl Relocate {
         let blobs = match self.to_blobs.as_deref() {
             None => None,
             Some(FILE) => Some(MoveBlobs { url: FILE.to_owned(), path_style: true, ..MoveBlobs::default() }),
-            Some(url) => Some(self.bucket(url, config)?),
+            Some(url) => Some(self.bucket(url, config, |name| std::env::var(name).ok())?),
         };
         let metadata = match &self.to_metadata {
             None => None,
@@ -130,9 +163,19 @@ impl Relocate {
 
     /// The bucket with the settings of the flags, of the configuration, and of the environment of this
     /// command: the server may have another one.
-    fn bucket(&self, url: &str, config: &Config) -> Result<MoveBlobs, Failure> {
-        let set = &config.blobs;
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    fn bucket(
+        &self,
+        url: &str,
+        config: &Config,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<MoveBlobs, Failure> {
+        let (names, defaults) = (if is_azure(url) { AZURE } else { S3 }, Config::default());
+        let set = match &config.blobs.url {
+            // The server and the key of the old bucket are those of another provider.
+            Some(old) if is_azure(old.as_str()) != is_azure(url) => &defaults.blobs,
+            _ => &config.blobs,
+        };
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let endpoint = self.endpoint.clone();
         let endpoint = endpoint.or_else(|| set.endpoint.as_ref().map(|url| url.as_str().to_owned()));
         let region = self.region.clone().or_else(|| Some(set.region.clone()).filter(|set| !set.is_empty()));
@@ -140,10 +183,10 @@ impl Relocate {
             (Some(id), Some(file)) => Some((id.clone(), read_secret(file)?)),
             _ => match (set.access_key.as_str(), &set.secret_key_file) {
                 ("", _) | (_, None) => {
-                    let secret = variable("AWS_SECRET_ACCESS_KEY").map(Secret::new);
-                    // A temporary key has a third part, which only the server's own environment has.
-                    let secret = secret.filter(|_| variable("AWS_SESSION_TOKEN").is_none());
-                    variable("AWS_ACCESS_KEY_ID").zip(secret)
+                    let secret = variable(names.secret_key).map(Secret::new);
+                    // The third part of a temporary key is in the server's own environment alone.
+                    let secret = secret.filter(|_| names.session.and_then(variable).is_none());
+                    variable(names.access_key).zip(secret)
                 }
                 (id, Some(file)) => Some((id.to_owned(), read_secret(file)?)),
             },
@@ -151,8 +194,8 @@ impl Relocate {
         let (access_key, secret_key) = key.unzip();
         Ok(MoveBlobs {
             url: url.to_owned(),
-            endpoint: endpoint.or_else(|| variable("AWS_ENDPOINT_URL")),
-            region: region.or_else(|| variable("AWS_REGION")),
+            endpoint: endpoint.or_else(|| variable(names.endpoint)),
+            region: region.or_else(|| names.region.and_then(variable)),
             path_style: set.path_style,
             access_key,
             secret_key,
@@ -290,7 +333,57 @@ fn print(report: &MoveReport, settings: &str) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use clap::{Command, FromArgMatches as _};
+
     use super::*;
+    use crate::config::Sources;
+
+    /// Returns the bucket of a command with these settings and the variables of both providers.
+    fn bucket(url: &str, settings: &str) -> MoveBlobs {
+        let desk = tempfile::tempdir().unwrap();
+        let (file, secret) = (desk.path().join("wharfinger.toml"), desk.path().join("secret"));
+        std::fs::write(&secret, "of-the-file").unwrap();
+        std::fs::write(&file, settings.replace("SECRET", secret.to_str().unwrap())).unwrap();
+        let sources = Sources { file: Some(file), environment: Vec::new(), flags: Vec::new() };
+        let config = Config::load(&sources).unwrap().config;
+        let command = Relocate::augment_args(Command::new("move"));
+        let matches = command.try_get_matches_from(["move", "--to-blobs", url]).unwrap();
+        let variables = [&S3, &AZURE].into_iter().flat_map(|names| {
+            [Some(names.endpoint), names.region, Some(names.access_key), Some(names.secret_key)]
+        });
+        let variables: Vec<_> = variables.flatten().collect();
+        let variable = |name: &str| variables.contains(&name).then(|| name.to_lowercase());
+        Relocate::from_arg_matches(&matches).unwrap().bucket(url, &config, variable).ok().unwrap()
+    }
+
+    #[test]
+    fn bucket_takes_variables_of_its_provider() {
+        for (url, names, region) in
+            [("s3://images/a", S3, Some("aws_region")), ("az://images/a", AZURE, None)]
+        {
+            let bucket = bucket(url, "");
+            assert_eq!(bucket.url, url);
+            assert_eq!(bucket.endpoint, Some(names.endpoint.to_lowercase()));
+            assert_eq!(bucket.region.as_deref(), region);
+            assert_eq!(bucket.access_key, Some(names.access_key.to_lowercase()));
+            assert_eq!(bucket.secret_key.unwrap().reveal(), names.secret_key.to_lowercase());
+        }
+    }
+
+    #[test]
+    fn bucket_takes_settings_of_its_provider_alone() {
+        let old = "[blobs]\nurl = \"s3://old\"\nendpoint = \"https://s3.example.com\"\nregion = \"here\"\n\
+            access_key = \"old\"\nsecret_key_file = \"SECRET\"\n";
+        let same = bucket("s3://new", old);
+        assert_eq!(same.endpoint.as_deref(), Some("https://s3.example.com"));
+        assert_eq!(same.region.as_deref(), Some("here"));
+        assert_eq!(same.access_key.as_deref(), Some("old"));
+        assert_eq!(same.secret_key.unwrap().reveal(), "of-the-file");
+        let other = bucket("az://new", old);
+        assert_eq!(other.endpoint.as_deref(), Some("azure_storage_endpoint"));
+        assert_eq!(other.region, None);
+        assert_eq!(other.access_key.as_deref(), Some("azure_storage_account_name"));
+    }
 
     #[test]
     fn password_is_left_out_of_the_settings() {

@@ -87,8 +87,9 @@ pub struct Settings {
     #[arg(long, value_name = "ADDRESS")]
     metrics_listen: Option<String>,
 
-    /// A bucket for the blobs, such as s3://images/registry; the server of the bucket and its key are
-    /// settings below [blobs], or variables such as AWS_ACCESS_KEY_ID [default: files in the data directory]
+    /// A bucket for the blobs, such as s3://images/registry or az://images/registry; the server of the bucket
+    /// and its key are settings below [blobs], or variables such as AWS_ACCESS_KEY_ID or
+    /// AZURE_STORAGE_ACCOUNT_KEY [default: files in the data directory]
     #[arg(long, value_name = "URL")]
     blobs: Option<String>,
 

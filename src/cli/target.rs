@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use api::{Credentials, Secret};
-use clap::Args;
+use clap::{Arg, Args};
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -48,6 +48,15 @@ pub(super) struct Target {
 
     #[command(flatten)]
     data: DataDir,
+}
+
+/// The arguments for a server.
+const SERVER_FLAGS: [&str; 4] = ["server", "login_name", "password_stdin", "ca"];
+
+/// Hides an argument for a server from the help of a command that refuses servers.
+pub(super) fn hide_server_flags(argument: Arg) -> Arg {
+    let is_hidden = SERVER_FLAGS.contains(&argument.get_id().as_str());
+    if is_hidden { argument.hide(true) } else { argument }
 }
 
 /// The setting that a command needs for a running server.

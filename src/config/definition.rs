@@ -393,18 +393,19 @@ settings! {
         headers: usize = 100, count().at_least(16);
 
         /// The rate limit for an address, in requests per second averaged over some time, or `"unlimited"`.
-        /// An IPv6 /64 network counts as one address.
+        /// An IPv6 /64 network counts as one address. Each of several servers counts on its own.
         requests_per_address: Option<usize> = None, count_or_unlimited();
 
         /// The rate limit for an account, in requests per second averaged over some time, or `"unlimited"`.
+        /// Each of several servers counts on its own.
         requests_per_account: Option<usize> = None, count_or_unlimited();
 
         /// The bytes per second that an address may send and receive, over all its connections, or
-        /// `"unlimited"`.
+        /// `"unlimited"`. Each of several servers counts on its own.
         bandwidth_per_address: Option<u64> = None, size_or_unlimited();
 
         /// The bytes per second that an account may send and receive, over all its connections, or
-        /// `"unlimited"`.
+        /// `"unlimited"`. Each of several servers counts on its own.
         bandwidth_per_account: Option<u64> = None, size_or_unlimited();
 
         /// The largest number of entries in a page of the catalog, a tag list or a search.

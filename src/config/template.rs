@@ -77,6 +77,21 @@ mod tests {
     }
 
     #[test]
+    fn settings_page_names_every_section() {
+        let page = include_str!("../../docs/reference/settings.md");
+        let cells = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+        let mut named: Vec<&str> =
+            cells.flat_map(|cell| cell.split('`')).filter(|word| word.starts_with('[')).collect();
+        let sections = SECTIONS.iter().filter_map(|section| Some(format!("[{}]", section.name?)));
+        let tables = SECTIONS.iter().flat_map(|section| section.settings);
+        let tables = tables.filter(|setting| !(setting.keys)().is_empty());
+        let mut all: Vec<String> = sections.chain(tables.map(|table| format!("[[{}]]", table.path))).collect();
+        named.sort_unstable();
+        all.sort_unstable();
+        assert_eq!(named, all);
+    }
+
+    #[test]
     fn template_lines_are_short() {
         for line in template().lines() {
             assert!(line.chars().count() <= 120, "{line}");

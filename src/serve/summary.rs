@@ -78,8 +78,9 @@ pub(super) fn greeting(server: &Server, config: &Config) -> String {
         server.scheme()
     );
     if let Some(tls::Origin::SelfSigned { certificate, hosts }) = origin {
-        let port = config.external_url.as_ref().and_then(|url| port_of(url.as_str()));
-        let trust = Trust { certificate, hosts, port: port.unwrap_or(address.port()) };
+        let url = config.external_url.as_ref().map(|url| url.as_str());
+        let (hosts, port) = trust::seen_by_clients(url, hosts, address.port());
+        let trust = Trust { certificate, hosts: &hosts, port };
         greeting.push_str(&format!("\n{trust}"));
     }
     greeting
@@ -108,11 +109,6 @@ fn address_for_clients(address: SocketAddr, origin: Option<&tls::Origin>, config
     }
 }
 
-/// Returns the port of a URL, or the default of its scheme.
-fn port_of(url: &str) -> Option<u16> {
-    reqwest::Url::parse(url).ok()?.port_or_known_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,11 +128,5 @@ mod tests {
         assert_eq!(clients("0.0.0.0:443", &["registry.example.com", "10.0.0.1"]), "registry.example.com");
         assert_eq!(clients("0.0.0.0:5000", &["registry.example.com"]), "registry.example.com:5000");
         assert_eq!(clients("0.0.0.0:5000", &["*.example.com"]), "localhost:5000");
-    }
-
-    #[test]
-    fn port_defaults_to_the_one_of_the_scheme() {
-        assert_eq!(port_of("https://registry.example.com"), Some(443));
-        assert_eq!(port_of("https://registry.example.com:8443/r"), Some(8443));
     }
 }

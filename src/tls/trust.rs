@@ -3,6 +3,8 @@
 use std::fmt::{self, Write as _};
 use std::path::Path;
 
+use reqwest::Url;
+
 use crate::host::Host;
 
 /// The default port, which image names omit.
@@ -13,6 +15,19 @@ pub struct Trust<'a> {
     pub certificate: &'a Path,
     pub hosts: &'a [Host],
     pub port: u16,
+}
+
+/// Returns hosts and port of a registry as clients see them. Those of its `external_url` come first: its port
+/// may be mapped to the one that the server listens on.
+#[must_use]
+pub fn seen_by_clients(external_url: Option<&str>, hosts: &[Host], port: u16) -> (Vec<Host>, u16) {
+    let Some(url) = external_url.and_then(|url| Url::parse(url).ok()) else { return (hosts.to_vec(), port) };
+    let host = url.host_str().and_then(|host| host.parse::<Host>().ok());
+    // Clients of a host that the certificate lacks refuse it in any case.
+    let host = host.filter(|host| hosts.iter().any(|covered| covered.covers(host)));
+    let others = hosts.iter().filter(|other| Some(*other) != host.as_ref()).cloned();
+    let port = url.port_or_known_default().unwrap_or(port);
+    (host.iter().cloned().chain(others).collect(), port)
 }
 
 impl Trust<'_> {
@@ -125,6 +140,21 @@ mod tests {
         assert!(lines(&["a.example"], 443).contains("/etc/docker/certs.d/a.example/ca.crt\n"));
         // docker would look for hub/app on Docker Hub.
         assert!(lines(&["hub"], 443).contains("/etc/docker/certs.d/hub:443/ca.crt\n"));
+    }
+
+    #[test]
+    fn external_url_has_the_first_host_and_the_port() {
+        let seen = |url, hosts: &[&str]| {
+            let hosts: Vec<Host> = hosts.iter().map(|host| host.parse().unwrap()).collect();
+            let (hosts, port) = seen_by_clients(url, &hosts, 5000);
+            (hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(","), port)
+        };
+        let both = ["10.0.0.1", "a.example"];
+        assert_eq!(seen(None, &both), ("10.0.0.1,a.example".to_owned(), 5000));
+        assert_eq!(seen(Some("https://a.example"), &both), ("a.example,10.0.0.1".to_owned(), 443));
+        assert_eq!(seen(Some("https://a.example:8443/r"), &["*.example"]), ("a.example,*.example".to_owned(), 8443));
+        assert_eq!(seen(Some("https://other.example"), &["a.example"]), ("a.example".to_owned(), 443));
+        assert_eq!(seen(Some("https://[::1]:5001"), &["::1"]), ("::1".to_owned(), 5001));
     }
 
     #[test]

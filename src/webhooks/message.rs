@@ -172,6 +172,7 @@ fn target(event: &Event, tag: Option<String>, origin: &Origin) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::signature::sign;
     use super::*;
 
     fn event() -> Event {
@@ -190,6 +191,60 @@ mod tests {
     fn origin() -> Origin {
         let base = Some("https://registry.example.com".to_owned());
         Origin { source: base.clone().unwrap(), base, instance: "db".into() }
+    }
+
+    /// The headings of the formats, and the event of docs/reference/events.md in each.
+    const PAGE: &str = include_str!("../../docs/reference/events.md");
+
+    fn documented(format: WebhookFormat) -> Message {
+        let event = Event {
+            id: 4711,
+            repository: Some("ann/app".parse().unwrap()),
+            detail: Some(json!({
+                "mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 1024, "tags": ["1.4"],
+            })),
+            request_id: Some("9c2f1b7d40e58a63".into()),
+            address: Some([192, 0, 2, 7].into()),
+            ..event()
+        };
+        Message::of(&event, format, &Origin { instance: "3f6c1f0e9d2b4a7c8e5d0a1b2c3d4e5f".into(), ..origin() })
+    }
+
+    #[test]
+    fn events_page_lists_all_kinds() {
+        let (_, kinds) = PAGE.split_once("## Kinds\n").unwrap();
+        let rows = kinds.split("\n## ").next().unwrap().lines().filter_map(|line| line.strip_prefix("| `"));
+        let named: Vec<&str> = rows.filter_map(|row| row.split('`').next()).collect();
+        let all: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(named, all);
+    }
+
+    #[test]
+    fn events_page_has_the_requests_of_an_event() {
+        for (name, format) in [
+            ("cloudevents", WebhookFormat::CloudEvents),
+            ("cloudevents-binary", WebhookFormat::CloudEventsBinary),
+            ("distribution", WebhookFormat::Distribution),
+        ] {
+            let (_, section) = PAGE.split_once(&format!("### `{name}`\n")).unwrap();
+            let block = |language: &str| {
+                let (_, block) = section.split_once(&format!("```{language}\n")).unwrap();
+                block.split("```").next().unwrap()
+            };
+            let message = documented(format);
+            let shown: Value = serde_json::from_str(block("json")).unwrap();
+            assert_eq!(shown, json_of(&message), "{name}");
+            let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned();
+            let signature = sign(&[secret], &message.id, 1_700_000_001, &message.body).unwrap();
+            let mut headers = vec![
+                format!("content-type: {}", message.content_type),
+                format!("webhook-id: {}", message.id),
+                "webhook-timestamp: 1700000001".to_owned(),
+                format!("webhook-signature: {signature}"),
+            ];
+            headers.extend(message.headers.iter().map(|(name, value)| format!("{name}: {value}")));
+            assert_eq!(block("http").lines().collect::<Vec<_>>(), headers, "{name}");
+        }
     }
 
     fn json_of(message: &Message) -> Value {

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod backup;
+mod certificate;
 mod collection;
 #[path = "../clients/harness/daemon.rs"]
 mod daemon;

@@ -84,6 +84,36 @@ fn chunks_of_an_upload_to_azure_outlive_kills() {
     drop(registry);
 }
 
+/// The printed lines are the settings of the new place.
+#[test]
+fn blobs_move_to_azure_and_back() {
+    let (data, user) = (TempDir::new().expect("a temporary directory"), Terminal::open());
+    let (place, secret) = (AZURITE.prefix("moved"), user.path("secret"));
+    std::fs::write(&secret, &place.secret).expect("a file");
+    let registry = Server::configured_at("127.0.0.1:0", data.path(), "");
+    let address = registry.address().to_owned();
+    Image::saved(&user, "app", "on the way");
+    user.run(&format!("crane push app {}", registry.at("team/app:1")));
+    let moves = format!("{} move --json --data {}", env!("CARGO_BIN_EXE_wharfinger"), data.path().display());
+    let to = format!("--to-blobs {} --endpoint {} --access-key {}", place.url, place.endpoint, place.id);
+    let report = user.json(&format!("{moves} {to} --secret-key-file {}", secret.display()));
+    assert_eq!(report["blobs"]["faulty"], serde_json::json!([]), "{report}");
+    let settings = report["settings"].as_str().expect("a text").to_owned();
+    drop(registry.stop());
+
+    let registry = Server::configured_at(&address, data.path(), &settings);
+    user.run(&format!("crane validate --remote {}", registry.at("team/app:1")));
+    user.run(&format!("crane push app {}", registry.at("team/app:2")));
+    drop(registry.stop());
+    let new = user.path("new.toml");
+    std::fs::write(&new, settings).expect("a file");
+    user.run(&format!("{moves} --to-blobs file --config {}", new.display()));
+    let registry = Server::configured_at(&address, data.path(), "");
+    let checked = registry.says("check --read");
+    assert!(checked.ends_with(": nothing missing"), "{checked}");
+    user.run(&format!("crane validate --remote {}", registry.at("team/app:2")));
+}
+
 #[test]
 fn docker_runs_an_image_from_azure() {
     let user = Terminal::open();

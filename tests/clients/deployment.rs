@@ -62,6 +62,22 @@ fn kubernetes_manifests_fit_their_schemas() {
 }
 
 #[test]
+fn kubernetes_overlay_of_the_guide_fits_the_schemas() {
+    let user = Terminal::open();
+    let overlay = Page::INSTALL.block("yaml");
+    user.run(&format!("cp -r {SOURCE}/deploy . && mkdir registry"));
+    // Without `#`, it has several servers.
+    for (overlay, replicas) in [(overlay.to_owned(), 1), (overlay.replace("#c", "c").replace("#-", "-"), 3)] {
+        std::fs::write(user.path("registry/kustomization.yaml"), overlay).expect("a file");
+        user.run(&format!("kustomize build registry >all.yaml && {VALIDATE} all.yaml"));
+        let built = user.run("cat all.yaml");
+        assert!(built.contains("image: images.example.com/wharfinger:0.1.0"), "{built}");
+        assert!(built.contains(&format!("replicas: {replicas}")), "{built}");
+        assert_eq!(built.contains("value: https://s3.example.com"), replicas == 3, "{built}");
+    }
+}
+
+#[test]
 fn deployed_variables_are_settings() {
     let user = Terminal::open();
     let names = user.run(&format!(

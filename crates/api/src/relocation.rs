@@ -21,15 +21,16 @@ pub struct Move {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MoveBlobs {
-    /// `s3://bucket/prefix`, or `file` for files in the data directory.
+    /// `s3://bucket/prefix`, `az://container/prefix`, or `file` for files in the data directory.
     pub url: String,
-    /// The URL of a server that is not Amazon's.
+    /// The URL of a server that is not the provider's.
     #[serde(default)]
     pub endpoint: Option<String>,
     #[serde(default)]
     pub region: Option<String>,
     /// Whether the bucket is in the path of a request, and not in its host name.
     pub path_style: bool,
+    /// The id of the access key, or the account of Azure.
     #[serde(default)]
     pub access_key: Option<String>,
     #[serde(default)]

@@ -47,7 +47,7 @@ accounts::string_enum! {
         BlobDeleted = "blob.deleted",
         /// A manifest was pulled.
         Pull = "pull",
-        /// A push came near a quota, or was refused by it.
+        /// A push brought a quota to 80 %.
         QuotaWarning = "quota.warning",
         /// A retention run ended.
         RetentionRun = "retention.run",

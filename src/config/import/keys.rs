@@ -4,7 +4,7 @@ use super::draft::Draft;
 use super::readers;
 use super::report::Outcome;
 use super::yaml::Node;
-use super::{notifications, object_store, pull_through};
+use super::{azure, notifications, object_store, pull_through};
 
 /// Reads a key. Gets the root, because some keys belong together, and the key's value.
 pub(super) type Reader = fn(&mut Draft, &Node, &Node) -> Outcome;
@@ -20,8 +20,9 @@ pub(super) enum Rule {
 
 use Rule::{None as Dropped, Read, Refuse};
 
-const OBJECT_STORAGE: &str = "blobs are in a directory, or in a bucket of S3 (`blobs.url`); copy the images with \
-     `skopeo sync`";
+const OBJECT_STORAGE: &str = "blobs are in a directory, or in a bucket of S3 or Azure (`blobs.url`); copy the images \
+     with `skopeo sync`";
+const RETRIES: &str = "failed requests are sent again, with growing intervals";
 const PARTS: &str = "parts of uploads have a fixed size";
 const REDIS: &str = "no Redis is needed: metadata is in SQLite, and caches are in memory";
 const HEALTH: &str = "`/readyz` reports whether images can be served; it has no further checks";
@@ -63,7 +64,24 @@ pub(super) static KEYS: &[(&str, Rule)] = &[
     ("storage.s3.multipartcopythresholdsize", Dropped(PARTS)),
     ("storage.s3.loglevel", Dropped("`log.level` is that of the whole program")),
     ("storage.s3.useragent", Dropped("requests to the store name this program")),
-    ("storage.azure", Dropped(OBJECT_STORAGE)),
+    ("storage.azure.container", Read(azure::container)),
+    ("storage.azure.rootdirectory", Read(azure::directory)),
+    ("storage.azure.accountname", Read(azure::account)),
+    ("storage.azure.accountkey", Read(azure::account_key)),
+    ("storage.azure.credentials.type", Read(azure::credentials)),
+    ("storage.azure.credentials.clientid", Dropped(azure::IDENTITY)),
+    ("storage.azure.credentials.tenantid", Dropped(azure::IDENTITY)),
+    ("storage.azure.credentials.secret", Dropped(azure::IDENTITY)),
+    ("storage.azure.realm", Read(azure::realm)),
+    ("storage.azure.serviceurl", Read(azure::service)),
+    (
+        "storage.azure.connectionstring",
+        Dropped("put its AccountName and AccountKey into `accountname` and `accountkey`"),
+    ),
+    ("storage.azure.max_retries", Dropped(RETRIES)),
+    ("storage.azure.retry_delay", Dropped(RETRIES)),
+    ("storage.azure.copy_status_poll_max_retry", Dropped(RETRIES)),
+    ("storage.azure.copy_status_poll_delay", Dropped(RETRIES)),
     ("storage.gcs", Dropped(OBJECT_STORAGE)),
     ("storage.swift", Dropped(OBJECT_STORAGE)),
     ("storage.oss", Dropped(OBJECT_STORAGE)),

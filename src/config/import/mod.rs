@@ -5,6 +5,7 @@
 //! refused because a registry without it would be open. `nginx` does the same for the directives of an nginx
 //! file.
 
+mod azure;
 mod distribution;
 mod draft;
 mod environment;

@@ -1,4 +1,5 @@
-//! `storage.s3` of distribution: the object store becomes that of `[blobs]`, with a prefix of its own.
+//! `storage.s3` of distribution: the object store becomes that of `[blobs]`, with a prefix of its own. That of
+//! `storage.azure` is in `azure.rs`.
 
 use super::super::value::RawValue;
 use super::draft::Draft;
@@ -28,29 +29,14 @@ pub(super) fn renamed(mut root: Node) -> Node {
     root
 }
 
-/// Reads the bucket. A prefix of its own keeps the old images for the old registry.
+/// Reads the bucket.
 pub(super) fn bucket(draft: &mut Draft, root: &Node, _: &Node) -> Outcome {
     let Some(bucket) = text(root, "bucket") else { return dropped("it is empty") };
-    if root.get("storage.filesystem").is_some() {
-        return dropped(
-            "the file also has `storage.filesystem`, and distribution does not start with two drivers",
-        );
-    }
     let directory = text(root, "rootdirectory").unwrap_or_default();
-    let parts = directory.split('/').filter(|part| !part.is_empty());
-    let path: Vec<&str> = [bucket].into_iter().chain(parts).chain([PREFIX]).collect();
-    let url = match draft.set_text("blobs.url", &format!("s3://{}", path.join("/"))) {
+    let url = match place(draft, root, &format!("s3://{bucket}"), directory) {
         Ok(url) => url,
-        Err(reason) => return dropped(format!("{reason}; set `blobs.url` by hand")),
+        Err(outcome) => return outcome,
     };
-    draft.note(format!(
-        "new blobs go below {PREFIX}/ in the bucket. Images of the old registry stay where they are, and are not adopted: \
-         copy them with `skopeo sync` while both run"
-    ));
-    draft.note(
-        "set `data` to an empty directory on a disk that lasts: it holds the database and uploads in progress, and needs \
-         a backup",
-    );
     let mut settings = vec![url];
     if !is_redirect_disabled(root) && text(root, "redirectendpoint").is_none() {
         // An accepted word.
@@ -63,6 +49,33 @@ pub(super) fn bucket(draft: &mut Draft, root: &Node, _: &Node) -> Outcome {
     Outcome::Taken { settings }
 }
 
+/// Sets the place of the blobs. A prefix of its own keeps the old images for the old registry.
+pub(super) fn place(
+    draft: &mut Draft,
+    root: &Node,
+    bucket: &str,
+    directory: &str,
+) -> Result<&'static str, Outcome> {
+    if root.get("storage.filesystem").is_some() || draft.has("blobs.url") {
+        return Err(dropped("the file has another storage driver, and distribution does not start with two"));
+    }
+    let parts = directory.split('/').filter(|part| !part.is_empty());
+    let path: Vec<&str> = [bucket].into_iter().chain(parts).chain([PREFIX]).collect();
+    let url = match draft.set_text("blobs.url", &path.join("/")) {
+        Ok(url) => url,
+        Err(reason) => return Err(dropped(format!("{reason}; set `blobs.url` by hand"))),
+    };
+    draft.note(format!(
+        "new blobs go below {PREFIX}/ in the bucket. Images of the old registry stay where they are, and are not adopted: \
+         copy them with `skopeo sync` while both run"
+    ));
+    draft.note(
+        "set `data` to an empty directory on a disk that lasts: it holds the database and uploads in progress, and needs \
+         a backup",
+    );
+    Ok(url)
+}
+
 /// Reads a part of the prefix, which [`bucket`] sets.
 pub(super) fn directory(_: &mut Draft, root: &Node, _: &Node) -> Outcome {
     match text(root, "bucket") {
@@ -72,7 +85,7 @@ pub(super) fn directory(_: &mut Draft, root: &Node, _: &Node) -> Outcome {
 }
 
 /// The value is part of a setting that another key sets.
-fn part_of(setting: &'static str) -> Outcome {
+pub(super) fn part_of(setting: &'static str) -> Outcome {
     Outcome::Taken { settings: vec![setting] }
 }
 
@@ -189,18 +202,19 @@ pub(super) fn redirect_endpoint(_: &mut Draft, _: &Node, node: &Node) -> Outcome
     }
 }
 
-fn is_redirect_disabled(root: &Node) -> bool {
+pub(super) fn is_redirect_disabled(root: &Node) -> bool {
     root.get("storage.redirect.disable").and_then(Node::boolean) == Some(true)
 }
 
 /// Reads whether downloads are redirected to the bucket, which is distribution's default.
 pub(super) fn redirect(draft: &mut Draft, root: &Node, node: &Node) -> Outcome {
-    if text(root, "bucket").is_none() {
+    if text(root, "bucket").is_none() && root.get("storage.azure.container").is_none() {
         return dropped("blobs in a directory are served by the registry itself");
     }
     match boolean(node) {
         Ok(true) => taken(draft.set_text("blobs.redirect", "never")),
-        Ok(false) => part_of("blobs.redirect"),
+        Ok(false) if text(root, "bucket").is_some() => part_of("blobs.redirect"),
+        Ok(false) => dropped("downloads from a container pass through the server, unless `blobs.redirect` is set"),
         Err(outcome) => outcome,
     }
 }

@@ -315,11 +315,67 @@ fn nasty_spellings_are_read() {
 }
 
 #[test]
+fn container_of_azure_gets_a_prefix_of_its_own() {
+    let azure = imported(
+        "version: 0.1\nstorage: {azure: {container: images, rootdirectory: /old/registry/, accountname: ann, \
+         accountkey: hidden, realm: core.chinacloudapi.cn, credentials: {type: shared_key}, max_retries: 5}}\n",
+        &[],
+    );
+    has_lines(
+        &azure,
+        &[
+            r#"url = "az://images/old/registry/wharfinger""#,
+            r#"endpoint = "https://ann.blob.core.chinacloudapi.cn""#,
+            r#"access_key = "ann""#,
+            r#"secret_key_file = "/etc/wharfinger/azure-key""#,
+        ],
+    );
+    assert!(!azure.toml().contains("hidden") && !azure.toml().contains("data ="), "{}", azure.toml());
+    for part in ["skopeo sync", "azure-key", "empty directory", "blobs.redirect"] {
+        assert!(azure.notes.iter().any(|note| note.contains(part)), "{part}: {:?}", azure.notes);
+    }
+    assert!(matches!(outcome(&azure, "storage.azure.max_retries"), Outcome::NoCounterpart { .. }));
+
+    let variables = [
+        ("REGISTRY_STORAGE", "azure"),
+        ("REGISTRY_STORAGE_AZURE_CONTAINER", "images"),
+        ("REGISTRY_STORAGE_AZURE_ACCOUNTNAME", "ann"),
+        ("REGISTRY_STORAGE_AZURE_ACCOUNTKEY", "hidden"),
+        ("REGISTRY_STORAGE_AZURE_REALM", "core.windows.net"),
+        ("REGISTRY_STORAGE_REDIRECT_DISABLE", "true"),
+    ];
+    let azure = imported("", &variables);
+    has_lines(&azure, &[r#"url = "az://images/wharfinger""#, r#"redirect = "never""#]);
+    assert!(!azure.toml().contains("endpoint") && !azure.toml().contains("hidden"), "{}", azure.toml());
+}
+
+#[test]
+fn identity_of_azure_is_left_to_the_environment() {
+    let azure = imported(
+        "version: 0.1\nstorage: {azure: {container: images, accountname: ann, credentials: {type: client_secret, \
+         clientid: a, tenantid: b, secret: hidden}}}\n",
+        &[],
+    );
+    has_lines(&azure, &[r#"url = "az://images/wharfinger""#]);
+    assert!(!azure.toml().contains("access_key"), "{}", azure.toml());
+    for key in ["accountname", "credentials.type", "credentials.secret"] {
+        let Outcome::NoCounterpart { reason } = outcome(&azure, &format!("storage.azure.{key}")) else {
+            panic!("{key}: {:?}", azure.findings)
+        };
+        assert!(reason.contains("AZURE_STORAGE_ACCOUNT_NAME"), "{reason}");
+    }
+}
+
+#[test]
 fn two_storage_drivers_are_not_combined() {
     let imported =
         imported("version: 0.1\nstorage: {filesystem: {rootdirectory: /r}, s3: {bucket: b}}\n", &[]);
     assert!(!imported.toml().contains("s3://"), "{}", imported.toml());
     assert!(matches!(outcome(&imported, "storage.s3.bucket"), Outcome::NoCounterpart { .. }));
+    let both = "version: 0.1\nstorage: {s3: {bucket: b}, azure: {container: c}}\n";
+    let both = super::tests::imported(both, &[]);
+    assert!(both.toml().contains("s3://b/") && !both.toml().contains("az://"), "{}", both.toml());
+    assert!(matches!(outcome(&both, "storage.azure.container"), Outcome::NoCounterpart { .. }));
     // The variable replaces the driver of the image.
     let bucket = [("REGISTRY_STORAGE", "s3"), ("REGISTRY_STORAGE_S3_BUCKET", "images")];
     let imported = super::tests::imported("", &bucket);

@@ -349,6 +349,19 @@ mod tests {
     }
 
     #[test]
+    fn reference_page_names_every_api_path() {
+        let page = include_str!("../../../docs/reference/api.md");
+        let fixed = routes().filter_map(|(path, _)| path.strip_prefix("/api/v1/")).filter(|path| !path.contains('{'));
+        for path in fixed {
+            let group = path.split_once('/').map(|(first, _)| format!("`{first}/…`"));
+            assert!(
+                page.contains(&format!("`{path}`")) || group.is_some_and(|group| page.contains(&group)),
+                "{path} is not in docs/reference/api.md"
+            );
+        }
+    }
+
+    #[test]
     fn references_and_schemas_match() {
         fn references(value: &Value, found: &mut BTreeSet<String>) {
             match value {

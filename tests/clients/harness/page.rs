@@ -11,6 +11,8 @@ impl Page {
 
     pub(crate) const GATEWAY: Page = Page(include_str!("../../../docs/how-to/gateway.md"));
 
+    pub(crate) const INSTALL: Page = Page(include_str!("../../../docs/how-to/install.md"));
+
     pub(crate) const MIGRATION_GUIDE: Page = Page(include_str!("../../../docs/how-to/migration.md"));
 
     pub(crate) const SEVERAL_SERVERS: Page = Page(include_str!("../../../docs/how-to/several-servers.md"));

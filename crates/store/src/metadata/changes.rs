@@ -58,7 +58,7 @@ accounts::string_enum! {
         UploadExpired = "upload.expired",
         /// A manifest was pulled.
         Pull = "pull",
-        /// A push came near the quota, or was refused by it.
+        /// A push brought a quota to 80 %.
         QuotaWarning = "quota.warning",
         /// A retention run ended.
         RetentionRun = "retention.run",

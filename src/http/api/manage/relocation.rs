@@ -76,7 +76,7 @@ fn blob_target(blobs: MoveBlobs) -> Result<BlobTarget, Error> {
     }
     check_bucket_url(&blobs.url).map_err(|_| Error::BadParameter {
         parameter: "blobs",
-        expected: "s3://BUCKET/PREFIX, or file for the data directory",
+        expected: "s3://BUCKET/PREFIX, az://CONTAINER/PREFIX, or file for the data directory",
     })?;
     let key = match (blobs.access_key, blobs.secret_key) {
         (Some(id), Some(secret)) => Some(AccessKey { id, secret: secret.into_text() }.into()),
