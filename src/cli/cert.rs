@@ -259,7 +259,9 @@ impl Show {
         let settings = server.json::<Settings>(server.request(Method::GET, "/api/v1/settings")).await;
         server.close().await;
         let settings = settings.ok()?.settings;
-        let value = |key| settings.iter().find(|setting| setting.key == key).map(|found| found.value.trim_matches('"'));
+        let value = |key| {
+            settings.iter().find(|setting| setting.key == key).map(|found| found.value.trim_matches('"'))
+        };
         let listen: SocketAddr = value("listen")?.parse().ok()?;
         let external_url = value("external_url").filter(|url| !url.is_empty()).map(str::to_owned);
         Some(Address { external_url, port: listen.port() })

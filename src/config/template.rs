@@ -85,7 +85,8 @@ mod tests {
         let sections = SECTIONS.iter().filter_map(|section| Some(format!("[{}]", section.name?)));
         let tables = SECTIONS.iter().flat_map(|section| section.settings);
         let tables = tables.filter(|setting| !(setting.keys)().is_empty());
-        let mut all: Vec<String> = sections.chain(tables.map(|table| format!("[[{}]]", table.path))).collect();
+        let mut all: Vec<String> =
+            sections.chain(tables.map(|table| format!("[[{}]]", table.path))).collect();
         named.sort_unstable();
         all.sort_unstable();
         assert_eq!(named, all);

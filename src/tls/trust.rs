@@ -152,7 +152,10 @@ mod tests {
         let both = ["10.0.0.1", "a.example"];
         assert_eq!(seen(None, &both), ("10.0.0.1,a.example".to_owned(), 5000));
         assert_eq!(seen(Some("https://a.example"), &both), ("a.example,10.0.0.1".to_owned(), 443));
-        assert_eq!(seen(Some("https://a.example:8443/r"), &["*.example"]), ("a.example,*.example".to_owned(), 8443));
+        assert_eq!(
+            seen(Some("https://a.example:8443/r"), &["*.example"]),
+            ("a.example,*.example".to_owned(), 8443)
+        );
         assert_eq!(seen(Some("https://other.example"), &["a.example"]), ("a.example".to_owned(), 443));
         assert_eq!(seen(Some("https://[::1]:5001"), &["::1"]), ("::1".to_owned(), 5001));
     }

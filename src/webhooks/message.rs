@@ -207,7 +207,11 @@ mod tests {
             address: Some([192, 0, 2, 7].into()),
             ..event()
         };
-        Message::of(&event, format, &Origin { instance: "3f6c1f0e9d2b4a7c8e5d0a1b2c3d4e5f".into(), ..origin() })
+        Message::of(
+            &event,
+            format,
+            &Origin { instance: "3f6c1f0e9d2b4a7c8e5d0a1b2c3d4e5f".into(), ..origin() },
+        )
     }
 
     #[test]

@@ -134,7 +134,8 @@ fn unknown(key: &str, node: &Node) -> Outcome {
     }
     if key.starts_with("storage.") && !matches!(node.value, Value::Scalar(_)) {
         return Outcome::NoCounterpart {
-            reason: "an unknown storage driver; this registry keeps its data in a directory or a bucket".to_owned(),
+            reason: "an unknown storage driver; this registry keeps its data in a directory or a bucket"
+                .to_owned(),
         };
     }
     let reason = match nearest(key, keys::KEYS.iter().map(|(known, _)| *known)) {

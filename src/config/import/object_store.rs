@@ -214,7 +214,9 @@ pub(super) fn redirect(draft: &mut Draft, root: &Node, node: &Node) -> Outcome {
     match boolean(node) {
         Ok(true) => taken(draft.set_text("blobs.redirect", "never")),
         Ok(false) if text(root, "bucket").is_some() => part_of("blobs.redirect"),
-        Ok(false) => dropped("downloads from a container pass through the server, unless `blobs.redirect` is set"),
+        Ok(false) => {
+            dropped("downloads from a container pass through the server, unless `blobs.redirect` is set")
+        }
         Err(outcome) => outcome,
     }
 }

@@ -351,7 +351,8 @@ mod tests {
     #[test]
     fn reference_page_names_every_api_path() {
         let page = include_str!("../../../docs/reference/api.md");
-        let fixed = routes().filter_map(|(path, _)| path.strip_prefix("/api/v1/")).filter(|path| !path.contains('{'));
+        let fixed =
+            routes().filter_map(|(path, _)| path.strip_prefix("/api/v1/")).filter(|path| !path.contains('{'));
         for path in fixed {
             let group = path.split_once('/').map(|(first, _)| format!("`{first}/…`"));
             assert!(
