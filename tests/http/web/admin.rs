@@ -38,9 +38,13 @@ async fn collection_is_previewed_and_run_by_a_form() {
     .await;
     let page = browser.open("/-/admin/jobs").await.is(200).html();
     assert!(page.contains("4 files deleted") && page.contains("Garbage collection"), "{page}");
-    let jobs = registry.get_as(&Who::root(), "/api/v1/jobs").await.is(200).json();
-    let collection = jobs["jobs"].as_array().unwrap().iter().find(|job| job["kind"] == "garbage-collection");
-    assert_eq!(collection.unwrap()["succeeded"], 1);
+    // The job ends a moment after its result is there.
+    eventually("the job has ended", async || {
+        let jobs = registry.get_as(&Who::root(), "/api/v1/jobs").await.is(200).json();
+        let mut jobs = jobs["jobs"].as_array().unwrap().iter();
+        jobs.find(|job| job["kind"] == "garbage-collection").unwrap()["succeeded"] == 1
+    })
+    .await;
 }
 
 #[tokio::test]
