@@ -11,7 +11,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Returns a client whose requests have a timeout.
 pub(crate) fn client() -> Client {
-    Client::builder().timeout(TIMEOUT).build().unwrap()
+    Client::builder().timeout(TIMEOUT).build().expect("a client")
 }
 
 /// A request that got no answer, or not all of it.
