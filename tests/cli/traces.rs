@@ -336,6 +336,8 @@ fn collector_that_hangs_or_is_gone_delays_nothing() {
         });
         registry.server.take().unwrap().0.stop();
         let log = std::fs::read_to_string(registry.scratch.path().join("log")).unwrap();
-        assert_eq!(log.matches("spans are dropped").count(), usize::from(address == gone), "{log}");
+        let warnings = log.matches("spans are dropped").count();
+        // The collector that hangs is noticed if the requests outlast the timeout of an export.
+        assert!(if address == gone { warnings == 1 } else { warnings <= 1 }, "{warnings} warnings: {log}");
     }
 }
