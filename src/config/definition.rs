@@ -288,7 +288,7 @@ settings! {
         password_file: Option<PathBuf> = None, optional_path();
 
         /// The number of connections to PostgreSQL for reads. Each server has up to three more.
-        connections: usize = 8, count().at_least(1);
+        pool_size: usize = 8, count().at_least(1);
     }
 
     /// Several servers for one registry, with `metadata.url` and `blobs.url`. One of them, the primary, makes

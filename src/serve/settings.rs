@@ -85,7 +85,7 @@ pub(super) fn database(config: &Config) -> Result<Option<DatabaseUrl>, StoreErro
     if config.backup.directory.is_some() {
         return refused("backup.directory is for metadata in a file: back up PostgreSQL with its own tools");
     }
-    let readers = u32::try_from(metadata.connections).unwrap_or(u32::MAX);
+    let readers = u32::try_from(metadata.pool_size).unwrap_or(u32::MAX);
     let database = url.database.clone().with_readers(readers);
     let Some(file) = &metadata.password_file else { return Ok(Some(database)) };
     let password = operator_file::read_to_string(file)
