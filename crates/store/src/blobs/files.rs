@@ -4,23 +4,16 @@
 //! journal is flushed. File operations block, so they run on threads for blocking work. This module decides
 //! what runs where; the modules below it hold the steps.
 
-mod buffer_pool;
 mod journaled;
 mod layout;
 mod listing;
-pub(super) mod mapped_reader;
-pub(super) mod mappings;
+mod publish;
 mod quarantine;
-pub(super) mod spool;
 #[cfg(test)]
 mod tests;
-mod upload_buffer;
-mod upload_reader;
-pub(super) mod uploads;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +23,10 @@ use futures_core::stream::BoxStream;
 use oci::{Algorithm, Digest, Digester};
 use uuid::Uuid;
 
+use super::local::absent;
+use super::local::mapped_reader::{self, OpenFile};
+use super::local::mappings::Mappings;
+use super::local::uploads::Uploads;
 use super::{
     Blob, BlobStore, Pressure, Stamp, Stored, Unwritten, Upload, UploadReader, UploadState, check_digest,
     resume_digester,
@@ -38,11 +35,7 @@ use crate::blocking::{Priority, blocking, blocking_at};
 use crate::{Directory, StoreError, regular_file};
 use journaled::Journaled;
 use layout::{Layout, SMALL};
-use mapped_reader::OpenFile;
-use mappings::Mappings;
 use quarantine::Quarantine;
-pub(super) use quarantine::hash as hash_file;
-use uploads::Uploads;
 use writer::FileWriter;
 
 /// Lookups in a row on a thread of the runtime: about 2 µs each.
@@ -87,7 +80,7 @@ impl FileBlobs {
         let stored = Stored { size: content.len() as u64, journaled: Some(content.clone()) };
         if !self.journaled.keep(digest, &content, false) {
             let (layout, uploads, digest) = (self.layout.clone(), self.uploads.clone(), *digest);
-            blocking(move || uploads.put_unless_held(&layout, &digest, &content)).await?;
+            blocking(move || layout.put_unless_held(&uploads, &digest, &content)).await?;
         }
         Ok(stored)
     }
@@ -182,7 +175,7 @@ impl BlobStore for FileBlobs {
         let digest = *digest;
         blocking(move || {
             check_digest(&digest, digest.algorithm().digest(&content))?;
-            let stored = uploads.put_synced(&layout, &digest, &content);
+            let stored = layout.put_synced(&uploads, &digest, &content);
             mappings.release(&digest);
             stored
         })
@@ -282,8 +275,8 @@ impl BlobStore for FileBlobs {
             let (mut written, mut unwritten) = (Vec::new(), Vec::new());
             for (digest, content) in journaled.all() {
                 let outcome = journaled.with(&digest, &content, || match content.overwrite {
-                    true => uploads.put_anew(&layout, &digest, &content.bytes),
-                    false => uploads.put_unless_held(&layout, &digest, &content.bytes),
+                    true => layout.put_anew(&uploads, &digest, &content.bytes),
+                    false => layout.put_unless_held(&uploads, &digest, &content.bytes),
                 });
                 match outcome {
                     Ok(()) => written.push((digest, content)),
@@ -310,7 +303,7 @@ impl BlobStore for FileBlobs {
             return Ok(());
         }
         let (layout, uploads, digest) = (self.layout.clone(), self.uploads.clone(), *digest);
-        blocking(move || uploads.put_anew(&layout, &digest, &content)).await
+        blocking(move || layout.put_anew(&uploads, &digest, &content)).await
     }
 }
 
@@ -330,13 +323,5 @@ fn readable_size(path: &Path) -> Result<Option<u64>, StoreError> {
             Ok(None)
         }
         size => size,
-    }
-}
-
-/// Maps "no such file" to `None`, also for a path through a file that is no directory.
-fn absent<T>(error: io::Error) -> io::Result<Option<T>> {
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(None),
-        _ => Err(error),
     }
 }

@@ -13,6 +13,7 @@
 mod contract;
 pub mod copying;
 mod files;
+mod local;
 pub mod memory;
 mod objects;
 

@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use oci::{Algorithm, Digest};
 
-use super::absent;
+use crate::blobs::local::absent;
 use crate::{StoreError, permissions, regular_file};
 
 /// The directory of the blobs.

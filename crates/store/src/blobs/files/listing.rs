@@ -12,9 +12,9 @@ use futures_core::Stream;
 use oci::Digest;
 use tokio::sync::mpsc;
 
-use super::absent;
 use super::journaled::Journaled;
 use crate::StoreError;
+use crate::blobs::local::absent;
 
 type Item = Result<(Digest, u64), StoreError>;
 

@@ -4,22 +4,19 @@
 //! A file is named by the digest that it should have and by the first characters of the digest that it has:
 //! `sha256-<expected>.<actual>`. So a blob that lay under the name of another one is found again.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read as _};
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use oci::{Digest, Digester};
+use oci::Digest;
 
-use super::absent;
 use super::layout::{Layout, sync_directory};
 use crate::blobs::Stamp;
+use crate::blobs::local::{absent, hash};
 use crate::{StoreError, permissions, regular_file};
 
 /// The characters of the actual digest in a name.
 const SHORT: usize = 16;
-/// Bytes to hash at a time.
-const PIECE: usize = 64 << 10;
 
 pub(super) struct Quarantine {
     directory: PathBuf,
@@ -100,18 +97,6 @@ pub(super) fn stamp(path: &Path) -> Result<Option<Stamp>, StoreError> {
 
 fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
-/// Hashes a file with the algorithm of a digest.
-pub(in crate::blobs) fn hash(mut file: &File, digest: &Digest) -> io::Result<Digest> {
-    let mut digester = Digester::new(digest.algorithm());
-    let mut piece = vec![0; PIECE];
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(digester.finish()),
-            read => digester.update(&piece[..read]),
-        }
-    }
 }
 
 #[cfg(test)]

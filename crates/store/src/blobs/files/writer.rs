@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::FileBlobs;
 use super::layout::SMALL;
-use super::spool::Spool;
 use crate::StoreError;
+use crate::blobs::local::spool::Spool;
 use crate::blobs::{BlobWriter, Stored, Upload, UploadState, check_digest};
 use crate::blocking::{Priority, blocking};
 
@@ -78,7 +78,7 @@ impl BlobWriter for FileWriter {
         let (layout, mappings, upload) = (blobs.layout.clone(), blobs.mappings.clone(), spool.upload.clone());
         let stored = blocking(move || {
             let written = upload.append(written, &pieces)?;
-            let committed = upload.commit(written, &layout, &digest);
+            let committed = layout.commit(&upload, written, &digest);
             mappings.release(&digest);
             drop(lock);
             committed

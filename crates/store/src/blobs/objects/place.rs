@@ -19,7 +19,7 @@ use super::lease::Lease;
 use crate::StoreError;
 use crate::blob_place::CACHE;
 use crate::blobs::Blob;
-use crate::blobs::files::uploads::Uploads;
+use crate::blobs::local::uploads::Uploads;
 use crate::object_settings::ObjectSettings;
 
 /// Parts in memory at a time, over all uploads.

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::place::ObjectBlobs;
 use crate::StoreError;
-use crate::blobs::files::uploads::OpenUpload;
+use crate::blobs::local::uploads::OpenUpload;
 use crate::blocking::blocking;
 use crate::boot::boot_id;
 

@@ -20,8 +20,8 @@ use uuid::Uuid;
 use super::place::{ObjectBlobs, Target};
 use super::tail::{Piece, Tail, is_complete};
 use crate::StoreError;
-use crate::blobs::files::spool::Spool;
-use crate::blobs::files::uploads::{UploadLock, Written};
+use crate::blobs::local::spool::Spool;
+use crate::blobs::local::uploads::{UploadLock, Written};
 use crate::blobs::{BlobWriter, Stored, Upload, UploadState, check_digest};
 use crate::blocking::{Priority, blocking};
 

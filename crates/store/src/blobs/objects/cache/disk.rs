@@ -8,8 +8,8 @@ use metrics::{Counter, Gauge, Metrics};
 use oci::Digest;
 
 use super::copies::{self, Copies, Stamp};
-use crate::blobs::files::mappings::Mappings;
-use crate::blobs::files::uploads::Uploads;
+use crate::blobs::local::mappings::Mappings;
+use crate::blobs::local::uploads::Uploads;
 use crate::blocking::blocking;
 use crate::{Space, StoreError};
 

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::super::bucket::Bucket;
 use crate::StoreError;
 use crate::blobs::OpenBlob;
-use crate::blobs::files::uploads::OpenUpload;
+use crate::blobs::local::uploads::OpenUpload;
 use crate::blocking::blocking;
 
 /// The bytes that a reader reads at a time.

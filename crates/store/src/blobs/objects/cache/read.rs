@@ -14,9 +14,9 @@ use super::super::bucket::{Bucket, OpenObject, SMALL};
 use super::copies::{Found, Stamp};
 use super::disk::{DiskCache, Room, SMALL_SHARE, Ticket};
 use super::fill::{Fill, FillReader, Progress, damaged};
-use crate::blobs::files::hash_file;
-use crate::blobs::files::mapped_reader::OpenFile;
-use crate::blobs::files::spool::Spool;
+use crate::blobs::local::hash;
+use crate::blobs::local::mapped_reader::OpenFile;
+use crate::blobs::local::spool::Spool;
 use crate::blobs::{Blob, Content, OpenBlob};
 use crate::blocking::{Priority, blocking};
 use crate::{StoreError, permissions, regular_file};
@@ -116,7 +116,7 @@ impl DiskCache {
             let hashed = regular_file::open(&cache.path(&digest)).and_then(|file| {
                 let Some(file) = file else { return Ok(None) };
                 let before = Stamp::of(&file.metadata()?);
-                let actual = hash_file(&file, &digest)?;
+                let actual = hash(&file, &digest)?;
                 let is_same = before == Stamp::of(&file.metadata()?);
                 Ok((actual == digest && is_same).then_some(before))
             });

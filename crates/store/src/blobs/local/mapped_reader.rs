@@ -69,7 +69,7 @@ pub(in crate::blobs) struct LargeFile {
 
 impl OpenFile {
     /// Opens a blob; `None` if it does not exist. Blocks.
-    pub(super) fn open(
+    pub(in crate::blobs) fn open(
         path: &Path,
         digest: &Digest,
         mappings: &Arc<Mappings>,
@@ -96,7 +96,11 @@ impl OpenFile {
     /// Opens a blob without blocking, if the kernel has its name and, for a small blob, its content in
     /// memory. Handing such little work to another thread costs several times as much. After `None`,
     /// call [`open`](Self::open).
-    pub(super) fn open_from_memory(path: &Path, digest: &Digest, mappings: &Arc<Mappings>) -> Option<Self> {
+    pub(in crate::blobs) fn open_from_memory(
+        path: &Path,
+        digest: &Digest,
+        mappings: &Arc<Mappings>,
+    ) -> Option<Self> {
         let deletions = mappings.deletions();
         let file = open_cached(path)?;
         let read = |file: &mut File, content: &mut Vec<u8>| {
@@ -180,7 +184,7 @@ fn slice(content: &Bytes, begin: u64, end: u64) -> Bytes {
 }
 
 /// Returns the size of a regular file that can be read, if the kernel has its name in memory.
-pub(super) fn size_from_memory(path: &Path) -> Option<u64> {
+pub(in crate::blobs) fn size_from_memory(path: &Path) -> Option<u64> {
     let metadata = open_cached(path)?.metadata().ok()?;
     metadata.is_file().then_some(metadata.len())
 }

@@ -47,7 +47,7 @@ impl Spool {
         self.buffer.is_full()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::blobs) fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }
 

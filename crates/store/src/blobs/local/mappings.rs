@@ -116,7 +116,7 @@ impl Mappings {
     }
 
     /// Removes the mapping of a replaced file, which would keep the old file's disk space.
-    pub(super) fn release(&self, digest: &Digest) {
+    pub(in crate::blobs) fn release(&self, digest: &Digest) {
         let mut cache = self.lock();
         let at = cache.mappings.iter().position(|mapping| mapping.digest == *digest);
         let removed = at.and_then(|at| cache.mappings.remove(at));

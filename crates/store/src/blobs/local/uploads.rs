@@ -10,7 +10,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -19,13 +19,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
-use oci::{Digest, Digester};
+use oci::Digester;
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
-use super::layout::{Layout, SMALL};
 use super::upload_reader::FileReader;
-use crate::blobs::{Stored, UploadReader, check_digest};
+use crate::blobs::UploadReader;
 use crate::blocking::blocking;
 use crate::{StoreError, durable, permissions};
 
@@ -149,67 +148,12 @@ impl Uploads {
         durable::remove(&self.path(id))
     }
 
-    /// Publishes large content as a blob. The caller then syncs its name.
-    pub(super) fn put_synced(
-        &self,
-        layout: &Layout,
-        digest: &Digest,
-        content: &[u8],
-    ) -> Result<(), StoreError> {
-        self.write(layout, digest, |mut file| {
-            file.write_all(content)?;
-            file.sync_data()
-        })
-    }
-
-    /// Publishes small content as a blob, unless the blob exists.
-    pub(super) fn put_unless_held(
-        &self,
-        layout: &Layout,
-        digest: &Digest,
-        content: &[u8],
-    ) -> Result<(), StoreError> {
-        // The directory is nearly always new, and then there is no file to compare.
-        if !layout.create_directory(digest)? && layout.holds(digest, content)? {
-            return Ok(());
-        }
-        self.write(layout, digest, |mut file| file.write_all(content))
-            .inspect_err(|_| layout.remove_empty(digest))
-    }
-
-    /// Publishes small content as a blob and replaces an existing file: the page cache may hold a page as
-    /// clean that never reached the disk. On a full disk an intact file stays.
-    pub(super) fn put_anew(
-        &self,
-        layout: &Layout,
-        digest: &Digest,
-        content: &[u8],
-    ) -> Result<(), StoreError> {
-        match self.write(layout, digest, |mut file| file.write_all(content)) {
-            Err(error) if error.is_full() && layout.holds(digest, content)? => Ok(()),
-            written => written,
-        }
-    }
-
-    /// Publishes a new file with the content that `fill` writes.
-    fn write(
-        &self,
-        layout: &Layout,
-        digest: &Digest,
-        fill: impl FnOnce(&File) -> io::Result<()>,
-    ) -> Result<(), StoreError> {
-        // Not the name of an upload, so that no client can resume it.
+    /// Creates a file that belongs to no upload, so that no client can resume it.
+    pub(in crate::blobs) fn create(&self) -> Result<(PathBuf, File), StoreError> {
         let number = self.puts.fetch_add(1, Ordering::Relaxed);
         let path = self.directory.join(format!("put-{}-{number}", self.name));
-        let stored = in_directory(&self.directory, || permissions::create_new(&path))?;
-        let stored = fill(&stored)
-            .map_err(|error| StoreError::io("write", &path, error))
-            .and_then(|()| layout.publish(&path, digest));
-        if stored.is_err() {
-            // The first error is the cause.
-            let _ = fs::remove_file(&path);
-        }
-        stored
+        let file = in_directory(&self.directory, || permissions::create_new(&path))?;
+        Ok((path, file))
     }
 }
 
@@ -263,46 +207,6 @@ impl OpenUpload {
         }
         written.offset = end;
         Ok(written)
-    }
-
-    /// Publishes the file of a complete upload as a blob. It replaces an existing file, whose bytes may be
-    /// damaged without a sign of it. Small content is journaled; for large content the caller syncs the name.
-    /// Blocks.
-    pub(super) fn commit(
-        &self,
-        written: Written,
-        layout: &Layout,
-        digest: &Digest,
-    ) -> Result<Stored, StoreError> {
-        let Written { offset: size, digester, .. } = written;
-        let file = self.file(size)?;
-        let path = &self.path;
-        let actual = if digester.algorithm() == digest.algorithm() {
-            digester.finish()
-        } else {
-            // The only second pass over content: the client began with one algorithm and ends with another.
-            hash_again(file, size, Digester::new(digest.algorithm()))
-                .map_err(|error| StoreError::io("read", path, error))?
-        };
-        if let Err(mismatch) = check_digest(digest, actual) {
-            durable::remove(path)?;
-            return Err(mismatch);
-        }
-        let journaled = if size <= SMALL {
-            Some(read_whole(file, size).map_err(|error| StoreError::io("read", path, error))?)
-        } else {
-            None
-        };
-        // A broken attempt may have left bytes beyond the end.
-        file.metadata()
-            .and_then(|metadata| if metadata.len() == size { Ok(()) } else { file.set_len(size) })
-            .and_then(|()| if journaled.is_some() { Ok(()) } else { file.sync_data() })
-            .map_err(|error| StoreError::io("sync", path, error))?;
-        layout.publish(path, digest).map_err(|error| match path.try_exists() {
-            Ok(false) => self.lost(size, 0),
-            _ => error,
-        })?;
-        Ok(Stored { size, journaled })
     }
 
     /// Waits for the transfers of earlier writers. The caller holds the lock.
@@ -361,7 +265,7 @@ impl OpenUpload {
     }
 
     /// Returns the file of an upload of `offset` bytes.
-    fn file(&self, offset: u64) -> Result<&File, StoreError> {
+    pub(in crate::blobs) fn file(&self, offset: u64) -> Result<&File, StoreError> {
         if let Some(file) = self.file.get() {
             return Ok(file);
         }
@@ -443,24 +347,6 @@ fn start_writeback(file: &File, offset: u64, length: u64) {
     let (Ok(offset), Ok(length)) = (offset.try_into(), length.try_into()) else { return };
     // SAFETY: the descriptor is open, and the other arguments are numbers.
     unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) };
-}
-
-fn read_whole(file: &File, size: u64) -> io::Result<Bytes> {
-    let mut content = vec![0; usize::try_from(size).map_err(io::Error::other)?];
-    file.read_exact_at(&mut content, 0)?;
-    Ok(content.into())
-}
-
-fn hash_again(file: &File, size: u64, mut digester: Digester) -> io::Result<Digest> {
-    let mut buffer = vec![0; 256 << 10];
-    let mut offset = 0;
-    while offset < size {
-        let wanted = usize::try_from(size - offset).unwrap_or(usize::MAX).min(buffer.len());
-        file.read_exact_at(&mut buffer[..wanted], offset)?;
-        digester.update(&buffer[..wanted]);
-        offset += wanted as u64;
-    }
-    Ok(digester.finish())
 }
 
 fn file_names(directory: &Path) -> Result<Vec<std::ffi::OsString>, StoreError> {
