@@ -5,7 +5,7 @@
 //! that needs it is refused. The next push replaces the file and clears the mark. HEAD of a manifest includes
 //! its layers because clients such as crane skip a push if the manifest exists.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt;
@@ -20,6 +20,9 @@ use crate::{Error, Registry};
 
 /// Manifests that need more content than this are verified again by each HEAD request.
 const MAX_REMEMBERED: usize = 256;
+/// The number of parts after which no other manifest of an index is verified: an index may list 10,000
+/// manifests with as many layers each. Damage behind this number is found by a check, and by a pull.
+const MAX_PARTS: usize = 20_000;
 
 impl Registry {
     /// Whether all content of a cached manifest is known to be intact. For HEAD requests; does not wait.
@@ -98,16 +101,18 @@ impl Registry {
         Ok(manifest)
     }
 
-    /// The manifest itself, its required parts, and those of an index's manifests.
+    /// The manifest itself, its required parts, and those of an index's manifests, as far as [`MAX_PARTS`].
     async fn needed_content(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<Vec<Digest>, StoreError> {
         let (mut needed, mut seen) = (vec![*digest], HashSet::from([*digest]));
-        let mut manifests = vec![*digest];
-        while let Some(manifest) = manifests.pop() {
-            for part in self.metadata.manifest_parts(repository, &manifest).await? {
+        let (mut manifests, mut read) = (VecDeque::from([*digest]), 0);
+        while let Some(manifest) = manifests.pop_front().filter(|_| read < MAX_PARTS) {
+            let parts = self.metadata.manifest_parts(repository, &manifest).await?;
+            read += parts.len();
+            for part in parts {
                 if part.required && seen.insert(part.digest) {
                     needed.push(part.digest);
                     manifests.extend(part.is_manifest.then_some(part.digest));

@@ -9,9 +9,10 @@ use std::fs;
 
 use accounts::Visible;
 use bytes::Bytes;
-use oci::{Algorithm, RepositoryName, TagOrDigest};
+use oci::{Algorithm, Digest, RepositoryName, TagOrDigest};
 use registry::Error;
 use registry::check::FaultKind;
+use registry::manifests::Push;
 use tempfile::TempDir;
 
 use fixture::{check, file, in_files, open, push_blob, push_image, reopen};
@@ -69,6 +70,57 @@ async fn check_marks_damage_until_the_next_push() {
         assert_eq!(check(&registry, true).await.faults, []);
         assert!(fs::read(file(&scratch, &layer)).unwrap() == content);
     }
+    registry.close().await;
+}
+
+/// A pusher must not make each HEAD request read 10,000 manifests with as many layers.
+#[tokio::test]
+async fn verification_of_an_index_is_bounded() {
+    let scratch = TempDir::new().unwrap();
+    let registry = open(&scratch).await;
+    let app: RepositoryName = "team/app".parse().unwrap();
+    let config = push_blob(&registry, &app, &Bytes::from_static(b"{}")).await;
+    let layer = push_blob(&registry, &app, &Bytes::from(vec![1; 300_000])).await;
+    let lost = push_blob(&registry, &app, &Bytes::from(vec![2; 300_000])).await;
+    let image = |layer: &Digest, number: usize| {
+        let layer = format!(
+            r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{layer}","size":300000}}"#
+        );
+        format!(
+            r#"{{"schemaVersion":2,"mediaType":"{}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json",
+            "digest":"{config}","size":2}},"layers":[{}]}}"#,
+            oci::media_type::OCI_MANIFEST,
+            vec![layer; number].join(",")
+        )
+    };
+    let put = async |content: String| {
+        let digest = Algorithm::Sha256.digest(content.as_bytes());
+        let (repository, target) = (app.clone(), TagOrDigest::Digest(digest));
+        let push = Push { repository, target, content_type: None, content: content.into(), tags: Vec::new() };
+        registry.put_manifest(push).await.unwrap().digest
+    };
+    let index = |images: &[&String]| {
+        let images = images.iter().map(|content| {
+            let digest = Algorithm::Sha256.digest(content.as_bytes());
+            let media_type = oci::media_type::OCI_MANIFEST;
+            format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":{}}}"#, content.len())
+        });
+        let images: Vec<String> = images.collect();
+        let media_type = oci::media_type::OCI_INDEX;
+        format!(r#"{{"schemaVersion":2,"mediaType":"{media_type}","manifests":[{}]}}"#, images.join(","))
+    };
+    let [small, one, other] = [1, 9_999, 9_998].map(|number| image(&layer, number));
+    let damaged = image(&lost, 1);
+    for image in [&small, &one, &other, &damaged] {
+        put(image.clone()).await;
+    }
+    let few = put(index(&[&small, &damaged])).await;
+    let many = put(index(&[&one, &other, &damaged])).await;
+    fs::write(file(&scratch, &lost), vec![3; 300_000]).unwrap();
+    assert_eq!(check(&registry, true).await.faults.len(), 1);
+    let error = registry.intact_manifest(&app, &TagOrDigest::Digest(few)).await.unwrap_err();
+    assert!(matches!(error, Error::ManifestDamaged { .. }), "{error}");
+    registry.intact_manifest(&app, &TagOrDigest::Digest(many)).await.unwrap();
     registry.close().await;
 }
 
