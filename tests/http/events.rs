@@ -473,6 +473,23 @@ async fn every_kind_of_event_is_announced() {
 }
 
 #[tokio::test]
+async fn nearly_full_repositories_are_in_the_metrics() {
+    let registry = TestRegistry::start_with(|config| {
+        config.metrics.listen = Some("127.0.0.1:0".parse().unwrap());
+        let repositories = Some("team/*".parse().unwrap());
+        config.quota = vec![Quota { repositories, owner: None, each: true, bytes: None, tags: Some(2) }];
+    })
+    .await;
+    for (repository, tag) in [("team/full", "1"), ("team/full", "2"), ("team/half", "1"), ("other/free", "1")]
+    {
+        registry.repository(repository).push_image(tag).await;
+    }
+    let path = format!("http://{}/metrics", registry.metrics_address());
+    let text = String::from_utf8(registry.get(path).await.is(200).body.to_vec()).unwrap();
+    assert!(text.lines().any(|metric| metric == "wharfinger_quotas_nearly_reached 1"), "{text}");
+}
+
+#[tokio::test]
 async fn quota_and_damage_raise_events_and_metrics() {
     let mut registry = TestRegistry::start_with(|config| {
         config.metrics.listen = Some("127.0.0.1:0".parse().unwrap());

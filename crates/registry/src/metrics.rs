@@ -6,10 +6,12 @@
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Jobs, Labelled, Metrics, StripedCounter};
-use store::metadata::{QuotaUsage, StoredCounts, WaitingCounts};
+use store::StoreError;
+use store::metadata::{ChangeRules as _, QuotaUsage, StoredCounts, WaitingCounts};
 use tokio::sync::Mutex;
 
 use crate::Registry;
+use crate::rules::REPOSITORY_SCOPE;
 
 /// The time for which counted numbers are good.
 const COUNT_INTERVAL: Duration = Duration::from_secs(60);
@@ -23,6 +25,8 @@ const SIGN_INS: &[&str] = &["accepted", "wrong", "expired", "limited", "failed"]
 const ATTEMPTS: &[&str] = &["delivered", "failed", "parked"];
 /// A quota counts as nearly reached from this share of its limit, in percent, at which the log warns.
 const NEARLY: u64 = 80;
+/// The number of quotas that are read at once.
+const SCOPES: usize = 1_000;
 
 /// The metrics of the registry. Handles are changed where the work is done.
 #[derive(Debug)]
@@ -38,8 +42,16 @@ pub(crate) struct RegistryMetrics {
     /// Attempts to deliver events to webhooks.
     pub(crate) webhook_attempts: Labelled<Counter>,
     stored: Stored,
-    /// The time until which the counted numbers are good.
-    counted: Mutex<Option<Instant>>,
+    counted: Mutex<Counted>,
+}
+
+/// Numbers that are counted seldom.
+#[derive(Debug, Default)]
+struct Counted {
+    /// The time until which they are good.
+    until: Option<Instant>,
+    /// The quotas of single repositories that are nearly reached.
+    nearly_reached: u64,
 }
 
 impl Default for RegistryMetrics {
@@ -128,7 +140,7 @@ impl Registry {
             ),
             (
                 "quotas_nearly_reached",
-                "Quotas of several repositories that are used up to 80 % or more",
+                "Quotas that are used up to 80 % or more",
                 &stored.quotas_nearly_reached,
             ),
             ("disk_size_bytes", "Size of the file system that holds the blobs", &stored.disk_size),
@@ -175,24 +187,45 @@ impl Registry {
             Ok(counts) => stored.set_waiting(&counts),
             Err(error) => tracing::debug!(%error, "cannot count the work that waits"),
         }
-        let quotas = self.policy().rules.fixed_quotas();
-        if !quotas.is_empty() {
-            match self.metadata.quota_usage(quotas).await {
-                Ok(usages) => set(&stored.quotas_nearly_reached, count_nearly_reached(&usages)),
-                Err(error) => tracing::debug!(%error, "cannot read the use of quotas"),
-            }
-        }
         // Concurrent scrapes wait for one count.
         let mut counted = counted.lock().await;
         let begun = Instant::now();
-        if counted.is_some_and(|until| until > begun) {
-            return;
+        if counted.until.is_none_or(|until| until <= begun) {
+            match self.metadata.count_stored().await {
+                Ok(counts) => stored.set(&counts),
+                Err(error) => tracing::debug!(%error, "cannot count what is stored"),
+            }
+            match self.count_nearly_full_repositories().await {
+                Ok(count) => counted.nearly_reached = count,
+                Err(error) => tracing::debug!(%error, "cannot read the use of the quotas of repositories"),
+            }
+            counted.until = Some(begun + COUNT_INTERVAL.max(begun.elapsed() * COUNT_SHARE));
         }
-        match self.metadata.count_stored().await {
-            Ok(counts) => stored.set(&counts),
-            Err(error) => tracing::debug!(%error, "cannot count what is stored"),
+        match self.metadata.quota_usage(self.policy().rules.fixed_quotas()).await {
+            Ok(usages) => {
+                let near = usages.iter().filter(|usage| is_nearly_reached(usage)).count() as u64;
+                set(&stored.quotas_nearly_reached, near + counted.nearly_reached);
+            }
+            Err(error) => tracing::debug!(%error, "cannot read the use of quotas"),
         }
-        *counted = Some(begun + COUNT_INTERVAL.max(begun.elapsed() * COUNT_SHARE));
+    }
+
+    /// Counts the repositories that use up a quota of their own to 80 % or more.
+    async fn count_nearly_full_repositories(&self) -> Result<u64, StoreError> {
+        let rules = self.policy().rules.clone();
+        let (mut count, mut after) = (0, String::new());
+        while rules.has_quotas_of_single_repositories() {
+            let scopes = self.metadata.scopes_in_use(REPOSITORY_SCOPE, after, SCOPES).await?;
+            let Some((last, _, _)) = scopes.last() else { break };
+            after = last.clone();
+            for (scope, bytes, tags) in scopes {
+                let Ok(repository) = scope[REPOSITORY_SCOPE.len()..].parse() else { continue };
+                let quota = rules.quotas(&repository).into_iter().find(|quota| quota.scope == scope);
+                let usage = quota.map(|quota| QuotaUsage { quota, bytes, tags });
+                count += u64::from(usage.is_some_and(|usage| is_nearly_reached(&usage)));
+            }
+        }
+        Ok(count)
     }
 }
 
@@ -215,14 +248,11 @@ impl Stored {
     }
 }
 
-fn count_nearly_reached(usages: &[QuotaUsage]) -> u64 {
+fn is_nearly_reached(usage: &QuotaUsage) -> bool {
     let nearly = |used: u64, limit: Option<u64>| {
         limit.is_some_and(|limit| u128::from(used) * 100 >= u128::from(limit) * u128::from(NEARLY))
     };
-    let is_near = |usage: &&QuotaUsage| {
-        nearly(usage.bytes, usage.quota.max_bytes) || nearly(usage.tags, usage.quota.max_tags)
-    };
-    usages.iter().filter(is_near).count() as u64
+    nearly(usage.bytes, usage.quota.max_bytes) || nearly(usage.tags, usage.quota.max_tags)
 }
 
 fn set(gauge: &Gauge, value: u64) {

@@ -61,6 +61,9 @@ pub enum QuotaScope {
     },
 }
 
+/// The name of the quota of a single repository begins with this.
+pub(crate) const REPOSITORY_SCOPE: &str = "repository ";
+
 impl TagRule {
     fn concerns(&self, repository: &RepositoryName) -> bool {
         self.repositories.iter().any(|selector| selector.matches(repository))
@@ -80,7 +83,7 @@ impl QuotaRule {
                 is_owned.then(|| format!("owner {owner}"))
             }
             QuotaScope::Repositories { selector, each } if selector.matches(repository) => Some(if *each {
-                format!("repository {repository}")
+                format!("{REPOSITORY_SCOPE}{repository}")
             } else {
                 format!("repositories {selector}")
             }),

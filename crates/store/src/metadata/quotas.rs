@@ -91,6 +91,27 @@ impl Metadata {
         self.read(move |sql| quotas.iter().map(|quota| usage(sql, quota.clone())).collect()).await
     }
 
+    /// The use of up to `limit` scopes of a kind, as `(scope, bytes, tags)`, after `after` in the order of their
+    /// names, which begin with `prefix`.
+    pub async fn scopes_in_use(
+        &self,
+        prefix: &'static str,
+        after: String,
+        limit: usize,
+    ) -> Result<Vec<(String, u64, u64)>, StoreError> {
+        self.read(move |sql| {
+            let mut scopes = sql.all(
+                "SELECT scope, MAX(bytes, 0), MAX(tags, 0) FROM quota_scopes
+                 WHERE scope > ?1 AND scope >= ?2 ORDER BY scope LIMIT ?3",
+                params![after, prefix, columns::limit_in(limit)],
+                |row| Ok((row.get::<String>(0)?, columns::count(row, 1)?, columns::count(row, 2)?)),
+            )?;
+            scopes.retain(|(scope, _, _)| scope.starts_with(prefix));
+            Ok(scopes)
+        })
+        .await
+    }
+
     /// Sets the rules that every later change obeys. Counts all quotas again if their scopes have changed.
     pub async fn obey(&self, rules: Arc<dyn ChangeRules>) -> Result<(), StoreError> {
         let text = rules.quotas_text();
