@@ -552,6 +552,39 @@ fn wrong_address_of_the_primary_gets_no_requests() {
 }
 
 #[test]
+fn servers_reach_each_other_by_https() {
+    let (store, user) = (ObjectStore::start(), Terminal::open());
+    let wharfinger = env!("CARGO_BIN_EXE_wharfinger");
+    user.run(&format!("{wharfinger} cert make 127.0.0.1 --out certs"));
+    let schema = with_schema(&SERVER.socket_url(), "cluster_https");
+    let addresses = [(); 2].map(|()| free_address());
+    let certificate = user.path("certs/server.pem").display().to_string();
+    let key = user.path("certs/server.key").display().to_string();
+    let launch = |server: usize, ca: &str| {
+        let address = &addresses[server];
+        let settings = format!(
+            "[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n[metadata]\nurl = \"{schema}\"\n\
+             [cluster]\naddress = \"https://{address}\"\n{ca}{}",
+            store.settings("cluster")
+        );
+        Server::configured_at(address, &user.path(&format!("data{server}")), &settings)
+    };
+    let trusted = format!("ca = \"{certificate}\"\n");
+    let primary = launch(0, &trusted);
+    let replica = launch(1, "");
+    replica.wait_for_log("is not at the address that it names");
+    assert!(replica.log().contains("certificate"), "{}", replica.log());
+    replica.stop();
+    let replica = launch(1, &trusted);
+    let image = Image::saved(&user, "app", "app");
+    let crane = format!("SSL_CERT_FILE={certificate} crane");
+    user.run(&format!("{crane} push app {}", replica.at("team/app:1")));
+    for server in [&primary, &replica] {
+        assert_eq!(user.run(&format!("{crane} digest {}", server.at("team/app:1"))), image.digest);
+    }
+}
+
+#[test]
 fn replica_with_another_bucket_is_refused() {
     let cluster = Cluster::start("cluster_bucket", "");
     let user = Terminal::open();
