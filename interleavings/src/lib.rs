@@ -12,7 +12,6 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
 
 use futures_util::FutureExt as _;
 use metrics::Gauge;
@@ -25,10 +24,7 @@ use tokio::sync::Semaphore;
 use crate::bucket::Bucket;
 use crate::connection_table::{ConnectionTable, Held};
 use crate::in_progress::InProgress;
-use crate::poll_budget::RepollWaker;
 use crate::pull_counters::{PullCounter, Pulled, Pulls};
-use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, Ordering};
 
 #[path = "../../src/http/middleware/bucket.rs"]
 mod bucket;
@@ -38,8 +34,6 @@ mod client_network;
 mod connection_table;
 #[path = "../../src/http/server/in_progress.rs"]
 mod in_progress;
-#[path = "../../src/http/server/poll_budget.rs"]
-mod poll_budget;
 #[path = "../../crates/registry/src/pulls/counters.rs"]
 mod pull_counters;
 
@@ -68,29 +62,6 @@ pub fn run(check: fn()) {
     config.stack_size = 1 << 18;
     Runner::new(RandomScheduler::new(ROUNDS), config.clone()).run(check);
     Runner::new(PctScheduler::new(SWITCHES, ROUNDS), config).run(check);
-}
-
-/// A task that another thread wakes gets polled again.
-pub fn poll_budget_loses_no_wake() {
-    let done = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
-    let waker = Arc::new(Mutex::new(None::<Waker>));
-    let others: Vec<_> = (0..done.len())
-        .map(|index| {
-            let (done, waker) = (done.clone(), waker.clone());
-            thread::spawn(move || {
-                done[index].store(true, Ordering::SeqCst);
-                let waker = waker.lock().expect("no thread panics").clone();
-                waker.inspect(Waker::wake_by_ref);
-            })
-        })
-        .collect();
-    let budget = RepollWaker::new();
-    let mut future = pin!(std::future::poll_fn(|cx| {
-        *waker.lock().expect("no thread panics") = Some(cx.waker().clone());
-        if done.iter().all(|done| done.load(Ordering::SeqCst)) { Poll::Ready(()) } else { Poll::Pending }
-    }));
-    block_on(std::future::poll_fn(|cx| budget.poll(future.as_mut(), cx)));
-    others.into_iter().for_each(join);
 }
 
 /// Concurrent requests get as many units as the bucket has. Spent bandwidth adds up.

@@ -3,11 +3,6 @@
 use interleavings::run;
 
 #[test]
-fn poll_budget_loses_no_wake() {
-    run(interleavings::poll_budget_loses_no_wake);
-}
-
-#[test]
 fn bucket_gives_each_unit_once() {
     run(interleavings::bucket_gives_each_unit_once);
 }

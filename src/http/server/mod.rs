@@ -15,7 +15,6 @@ pub(crate) mod in_progress;
 mod inside;
 mod listener;
 mod metrics_listener;
-mod poll_budget;
 mod protocol;
 mod redirect;
 mod serve;

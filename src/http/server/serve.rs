@@ -1,7 +1,6 @@
 //! Serves one connection: the handshake, the choice of the protocol, and the requests until its end.
 
 use registry::WarnLimit;
-use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -18,7 +17,6 @@ use tokio::time::Sleep;
 use crate::http::live::LiveApp;
 use crate::http::server::connection::{Connection, Peer, Protocol, TimedStream};
 use crate::http::server::connection_table::{Held, Slot};
-use crate::http::server::poll_budget::RepollWaker;
 use crate::http::server::protocol::{self, GracefulConnection};
 use crate::http::server::stop::Stage;
 use crate::http::service::Service;
@@ -136,13 +134,12 @@ impl ConnectionServer {
         mut stage: watch::Receiver<Stage>,
     ) {
         let mut conversation = pin!(conversation);
-        let poll_budget = RepollWaker::new();
         let mut ending = false;
         let mut linger: Option<Pin<Box<Sleep>>> = None;
         let result = loop {
             tokio::select! {
                 biased;
-                result = poll_fn(|cx| poll_budget.poll(conversation.as_mut(), cx)) => break result,
+                result = conversation.as_mut() => break result,
                 reached = stage.wait_for(|stage| *stage > if ending { Stage::Ending } else { Stage::Running }) => {
                     let reached = reached.map(|stage| *stage);
                     match reached {
