@@ -201,7 +201,7 @@ mod tests {
     use oci::{RepositoryName, TagOrDigest};
 
     use super::super::fixtures::{
-        acknowledged_items, by_tag, child, digest, empty, layer, manifest, name, put, tag, tagged,
+        acknowledged_items, by_tag, child, digest, empty, layer, manifest, name, plan, put, tag, tagged,
     };
     use super::super::{Metadata, Part, PutOutcome, ViewItem};
 
@@ -320,6 +320,19 @@ mod tests {
         assert_eq!(metadata.manifest_parts(&app, &digest("m")).await.unwrap(), []);
         let remote_repositories = metadata.manifest_parts(&name("elsewhere"), &digest("m")).await.unwrap();
         assert_eq!(remote_repositories, image.parts, "another repository keeps its own");
+    }
+
+    /// Its tags and referrers are found by an index, also by the foreign keys, and not among all of the
+    /// repository. A blob is found in the trash by an index.
+    #[tokio::test]
+    async fn deletion_reads_no_other_rows_of_the_repository() {
+        let steps = plan("DELETE FROM manifests WHERE repository = ?1 AND blob = ?2", 2).await;
+        for table in ["tags", "referrers"] {
+            let by_blob = format!("SEARCH {table} USING INDEX {table}_by_blob (repository=? AND blob=?)");
+            assert!(steps.contains(&by_blob), "{steps:?}");
+        }
+        let steps = plan("DELETE FROM blobs WHERE id = ?1", 1).await;
+        assert!(steps.iter().all(|step| step.starts_with("SEARCH")), "{steps:?}");
     }
 
     #[tokio::test]

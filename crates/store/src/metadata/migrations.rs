@@ -77,6 +77,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(28, "changes by repository", "0028_changes_of_repository.sql", both),
     migration!(29, "media types of webhooks", "0029_webhook_media_types.sql", both),
     migration!(30, "restorations of the database", "0030_restoration.sql", both),
+    migration!(31, "indexes and statistics for deletions", "0031_deletions.sql", both),
 ];
 
 /// The first schema for PostgreSQL, and its version.
@@ -404,6 +405,8 @@ mod tests {
             28 => String::new(),
             29 => "UPDATE webhooks SET media_types = '[\"a/b\"]'".to_owned(),
             30 => "UPDATE identity SET restoration = '0123456789abcdef'".to_owned(),
+            // An index, and statistics for the planner.
+            31 => String::new(),
             version => panic!("the migration to version {version} has no rows"),
         }
     }
