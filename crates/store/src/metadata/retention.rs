@@ -72,17 +72,9 @@ impl Metadata {
         decide: Decide,
     ) -> Result<RetentionStep, StoreError> {
         let (repository, run) = (repository.clone(), run.to_owned());
-        self.free(Durability::Disk, move |sql| {
-            if !is_preview {
-                return retain(sql, &repository, &run, BATCH, &decide);
-            }
-            sql.run("SAVEPOINT retention_preview", &[])?;
-            let step = retain(sql.silently(), &repository, &run, usize::MAX, &decide);
-            sql.run("ROLLBACK TO retention_preview", &[])?;
-            sql.run("RELEASE retention_preview", &[])?;
-            step
-        })
-        .await
+        let limit = if is_preview { usize::MAX } else { BATCH };
+        let retain = move |sql: Sql<'_>| retain(sql, &repository, &run, limit, &decide);
+        if is_preview { self.preview(retain).await } else { self.free(Durability::Disk, retain).await }
     }
 }
 
