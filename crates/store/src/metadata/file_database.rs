@@ -171,6 +171,10 @@ impl WriterDatabase for FileDatabase {
         self.statement("SAVEPOINT operation")
     }
 
+    fn settle(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn end_savepoint(&self, has_failed: bool) -> Result<(), StoreError> {
         if has_failed {
             self.statement("ROLLBACK TO operation")?;

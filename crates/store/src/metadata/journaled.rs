@@ -113,8 +113,8 @@ impl Metadata {
 pub(super) fn keep(sql: Sql<'_>, digest: &Digest, content: Option<&[u8]>) -> Result<(), StoreError> {
     if let Some(content) = content {
         sql.record_journaled();
-        sql.run("DELETE FROM unsettled_contents WHERE digest = ?1", params![columns::key(digest)])?;
-        sql.run(
+        sql.send("DELETE FROM unsettled_contents WHERE digest = ?1", params![columns::key(digest)])?;
+        sql.send(
             "INSERT INTO unsettled_contents (digest, content) VALUES (?1, ?2)",
             params![columns::key(digest), content],
         )?;

@@ -240,14 +240,18 @@ impl WriterDatabase for ServerDatabase {
     }
 
     fn savepoint(&self) -> Result<(), StoreError> {
-        self.session.script("SAVEPOINT operation")
+        self.session.send_script("SAVEPOINT operation")
+    }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        self.session.settle()
     }
 
     fn end_savepoint(&self, has_failed: bool) -> Result<(), StoreError> {
         if has_failed {
             self.session.rollback_to("ROLLBACK TO operation")?;
         }
-        self.session.script("RELEASE operation")
+        self.session.send_script("RELEASE operation")
     }
 
     fn prepare_commit(&mut self) -> Result<(), StoreError> {

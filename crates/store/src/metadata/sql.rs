@@ -151,6 +151,17 @@ impl<'a> Sql<'a> {
         }
     }
 
+    /// Runs a statement that returns no rows, and of which nobody needs the number of changed rows.
+    ///
+    /// PostgreSQL gets it without a wait for the answer. An error comes from the next statement that waits, or
+    /// from the end of the operation.
+    pub(super) fn send(self, sql: &str, params: &[Value<'_>]) -> Result<(), StoreError> {
+        match self.connection {
+            Driver::Sqlite(_) => self.run(sql, params).map(drop),
+            Driver::Postgres(session) => session.send(sql, params),
+        }
+    }
+
     /// Reads the first row, if there is one.
     pub(super) fn first<T>(
         self,

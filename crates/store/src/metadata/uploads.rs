@@ -31,7 +31,7 @@ impl Metadata {
         let (repository, state, boot) = (repository.clone(), state.clone(), self.boot());
         let account = account.cloned();
         self.write(durability(&state), move |sql| {
-            sql.run(
+            sql.send(
                 "INSERT INTO uploads
                     (id, repository, received, algorithm, hash_state, boot, updated_at, account, backend)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",

@@ -65,6 +65,8 @@ pub(super) trait WriterDatabase: Send {
     fn rollback(&self) -> Result<(), StoreError>;
     /// Begins a part of the transaction that can be rolled back alone.
     fn savepoint(&self) -> Result<(), StoreError>;
+    /// Waits for the answers to the statements of the operation. Returns the first error.
+    fn settle(&self) -> Result<(), StoreError>;
     /// Ends that part. Rolls it back if it failed.
     fn end_savepoint(&self, has_failed: bool) -> Result<(), StoreError>;
     /// Reads the state that [`committed`](Self::committed) records.
@@ -444,7 +446,8 @@ impl Thread {
     }
 
     fn run_job(&self, job: &mut dyn Job, effects: &RefCell<Commit>) -> Result<(), StoreError> {
-        job.run(self.database.sql().recording(effects))
+        job.run(self.database.sql().recording(effects))?;
+        self.database.settle().inspect_err(|error| job.refuse(copy_error(error)))
     }
 
     /// Returns an error only if the whole transaction is lost.

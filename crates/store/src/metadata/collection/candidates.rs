@@ -60,7 +60,7 @@ pub(in crate::metadata) fn add(sql: Sql<'_>, candidate: Candidate) -> Result<(),
         }
         _ => "DO UPDATE SET since = excluded.since",
     };
-    sql.run(
+    sql.send(
         &format!(
             "INSERT INTO gc_candidates (kind, repository, blob, since) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (kind, repository, blob) {update}"
@@ -79,7 +79,7 @@ pub(super) fn add_missing(sql: Sql<'_>, candidate: Candidate) -> Result<usize, S
 }
 
 pub(super) fn delete(sql: Sql<'_>, candidate: &Candidate) -> Result<(), StoreError> {
-    sql.run(
+    sql.send(
         "DELETE FROM gc_candidates WHERE kind = ?1 AND repository = ?2 AND blob = ?3",
         params![candidate.kind.number(), candidate.repository, candidate.blob],
     )?;
@@ -101,7 +101,7 @@ pub(in crate::metadata) fn forget_manifest(
     repository: i64,
     blob: i64,
 ) -> Result<(), StoreError> {
-    sql.run(
+    sql.send(
         "DELETE FROM gc_candidates WHERE kind IN (0, 1) AND repository = ?1 AND blob = ?2",
         params![repository, blob],
     )?;
@@ -110,7 +110,10 @@ pub(in crate::metadata) fn forget_manifest(
 
 /// Deletes the candidates of a repository that does not exist any more, because its id may be used again.
 pub(in crate::metadata) fn forget_repository(sql: Sql<'_>, repository: i64) -> Result<(), StoreError> {
-    sql.run("DELETE FROM gc_candidates WHERE kind IN (0, 1, 2, 3) AND repository = ?1", params![repository])?;
+    sql.send(
+        "DELETE FROM gc_candidates WHERE kind IN (0, 1, 2, 3) AND repository = ?1",
+        params![repository],
+    )?;
     Ok(())
 }
 

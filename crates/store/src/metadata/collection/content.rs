@@ -117,7 +117,7 @@ impl Metadata {
                             due.push(DueContent { candidate, digest });
                         }
                         Some(_) => {
-                            sql.run("UPDATE blobs SET deleting = 0 WHERE id = ?1", params![blob])?;
+                            sql.send("UPDATE blobs SET deleting = 0 WHERE id = ?1", params![blob])?;
                         }
                     }
                 }
@@ -134,7 +134,7 @@ impl Metadata {
     pub async fn lease_blob(&self, digest: &Digest) -> Result<(), StoreError> {
         let digest = *digest;
         self.write(Durability::Process, move |sql| {
-            sql.run(
+            sql.send(
                 "INSERT INTO leases (digest, created_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
                 params![key(&digest), columns::now()],
             )?;
@@ -170,7 +170,7 @@ impl Metadata {
 
 /// Ends the lease of content that a transaction links.
 pub(in crate::metadata) fn end_lease(sql: Sql<'_>, digest: &Digest) -> Result<(), StoreError> {
-    sql.run("DELETE FROM leases WHERE digest = ?1", params![key(digest)])?;
+    sql.send("DELETE FROM leases WHERE digest = ?1", params![key(digest)])?;
     Ok(())
 }
 
@@ -189,9 +189,9 @@ fn mark(sql: Sql<'_>, due: &DueContent) -> Result<Option<u64>, StoreError> {
 
 /// Marks content even if a manifest lists it.
 pub(super) fn force_mark(sql: Sql<'_>, blob: i64, digest: &Digest) -> Result<(), StoreError> {
-    sql.run("UPDATE blobs SET deleting = 1 WHERE id = ?1", params![blob])?;
+    sql.send("UPDATE blobs SET deleting = 1 WHERE id = ?1", params![blob])?;
     // Otherwise a start would restore the file from the journal.
-    sql.run("DELETE FROM unsettled_contents WHERE digest = ?1", params![key(digest)])?;
+    sql.send("DELETE FROM unsettled_contents WHERE digest = ?1", params![key(digest)])?;
     Ok(())
 }
 
@@ -203,6 +203,6 @@ fn delete_row(sql: Sql<'_>, blob: i64) -> Result<(), StoreError> {
         true => "UPDATE blobs SET size = NULL, damaged = 0, deleting = 0 WHERE id = ?1 AND deleting = 1",
         false => "DELETE FROM blobs WHERE id = ?1 AND deleting = 1",
     };
-    sql.run(statement, params![blob])?;
+    sql.send(statement, params![blob])?;
     Ok(())
 }

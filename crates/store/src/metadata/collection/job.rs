@@ -27,7 +27,7 @@ impl Metadata {
     pub async fn begin_collection(&self) -> Result<CollectionJob, StoreError> {
         let job = self
             .free(Durability::Process, |sql| {
-                sql.run(
+                sql.send(
                     "INSERT INTO jobs (kind, subject, started_at) VALUES (?1, '', ?2) ON CONFLICT DO NOTHING",
                     params![COLLECTION, columns::now()],
                 )?;
@@ -46,7 +46,7 @@ impl Metadata {
     /// power failure, the collection looks at some candidates again.
     pub async fn save_collection(&self, stage: usize, removed: u64, detail: Json) -> Result<(), StoreError> {
         self.write(Durability::Process, move |sql| {
-            sql.run(
+            sql.send(
                 "UPDATE jobs SET cursor = ?2, progress = ?3, detail = ?4 WHERE kind = ?1",
                 params![
                     COLLECTION,
@@ -63,7 +63,7 @@ impl Metadata {
     /// Ends the collection.
     pub async fn end_collection(&self) -> Result<(), StoreError> {
         self.free(Durability::Process, |sql| {
-            sql.run("DELETE FROM jobs WHERE kind = ?1", params![COLLECTION])?;
+            sql.send("DELETE FROM jobs WHERE kind = ?1", params![COLLECTION])?;
             Ok(())
         })
         .await

@@ -20,7 +20,7 @@ impl Metadata {
     /// Requests a recount of all rows, which [`recount_step`](Self::recount_step) runs.
     pub async fn request_recount(&self) -> Result<(), StoreError> {
         self.free(Durability::Process, |sql| {
-            sql.run(
+            sql.send(
                 "INSERT INTO jobs (kind, subject, started_at) VALUES (?1, '', ?2) ON CONFLICT DO NOTHING",
                 params![RECOUNT, columns::now()],
             )?;

@@ -89,7 +89,7 @@ pub(super) fn apply(
         add(sql, candidate)?;
         if candidate.kind == Kind::ReleasedLink {
             // The blob was uploaded for this manifest, so it does not wait for another one.
-            sql.run(
+            sql.send(
                 "UPDATE blob_links SET linked_at = 0 WHERE repository = ?1 AND blob = ?2 AND linked_at <= ?3",
                 params![candidate.repository, candidate.blob, candidate.since],
             )?;

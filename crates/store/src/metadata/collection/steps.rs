@@ -269,7 +269,7 @@ fn trashed_manifest(row: &Row<'_>) -> Result<Trashed, StoreError> {
 }
 
 fn purge_manifest(sql: Sql<'_>, manifest: &Trashed) -> Result<(), StoreError> {
-    sql.run("DELETE FROM deleted_manifests WHERE id = ?1", params![manifest.id])?;
+    sql.send("DELETE FROM deleted_manifests WHERE id = ?1", params![manifest.id])?;
     let id: Option<i64> =
         sql.first("SELECT id FROM repositories WHERE name = ?1", params![manifest.repository], |row| {
             row.get(0)
@@ -307,14 +307,14 @@ pub(in crate::metadata) fn purge_namespace(sql: Sql<'_>, owner: &AccountName) ->
         params![first, end],
         |row| row.get(0),
     )?;
-    sql.run("DELETE FROM deleted_links WHERE repository >= ?1 AND repository < ?2", params![first, end])?;
+    sql.send("DELETE FROM deleted_links WHERE repository >= ?1 AND repository < ?2", params![first, end])?;
     for blob in blobs {
         candidates::add(sql, Candidate::content(blob))?;
     }
-    sql.run("DELETE FROM deleted_tags WHERE repository >= ?1 AND repository < ?2", params![first, end])?;
-    sql.run("DELETE FROM tag_history WHERE repository >= ?1 AND repository < ?2", params![first, end])?;
+    sql.send("DELETE FROM deleted_tags WHERE repository >= ?1 AND repository < ?2", params![first, end])?;
+    sql.send("DELETE FROM tag_history WHERE repository >= ?1 AND repository < ?2", params![first, end])?;
     // Events that only the stream keeps. The others are still to be processed.
-    sql.run(
+    sql.send(
         "DELETE FROM changes WHERE repository >= ?1 AND repository < ?2
            AND id <= (SELECT COALESCE(MIN(cursor), 0) FROM change_consumers WHERE name <> ?3)",
         params![first, end, EVENTS],
@@ -339,7 +339,7 @@ fn purge(sql: Sql<'_>, before: i64, limit: usize) -> Result<Purged, StoreError> 
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     for (repository, blob) in &links {
-        sql.run("DELETE FROM deleted_links WHERE repository = ?1 AND blob = ?2", params![repository, blob])?;
+        sql.send("DELETE FROM deleted_links WHERE repository = ?1 AND blob = ?2", params![repository, blob])?;
         candidates::add(sql, Candidate::content(*blob))?;
     }
     let tags = sql.run(

@@ -53,8 +53,10 @@ pub(super) fn wait<F: Future>(future: F, within: Option<Duration>) -> Option<F::
     }
 }
 
-/// Starts a future that needs no answer.
-pub(super) fn start<F: Future>(future: F) {
-    let future = pin!(future);
-    let _ = future.poll(&mut Context::from_waker(Waker::noop()));
+/// Polls a future once, which sends its request. Returns its output if that is there already.
+pub(super) fn start<F: Future>(future: F) -> Option<F::Output> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
 }

@@ -2,11 +2,15 @@
 //!
 //! PostgreSQL ends a statement or the wait for a lock that takes too long. If it does not answer even then,
 //! because its process or machine is stopped, the session gives up its connection.
+//!
+//! Statements whose results nobody needs are sent without waiting for their answers, which come before that of
+//! the next statement. An error among them fails the transaction, and is reported by that statement, or by
+//! [`settle`](Session::settle). Three of four statements of a push are of this kind.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::pin::pin;
-use std::sync::mpsc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -16,7 +20,7 @@ use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 
 use super::super::value::Value;
 use super::tls::Tls;
-use super::values::Parameter;
+use super::values::{Encoded, Parameter};
 use super::{runtime, values};
 use crate::StoreError;
 use crate::database_url::DatabaseUrl;
@@ -53,8 +57,11 @@ enum Transaction {
     Failed,
 }
 
+/// The answer to a statement that was sent.
+type Answer = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
 pub(in super::super) struct Session {
-    client: Client,
+    client: Arc<Client>,
     /// Ends the connection at once.
     connection: AbortHandle,
     statement_timeout: Duration,
@@ -65,6 +72,8 @@ pub(in super::super) struct Session {
     /// The statements by their text. Parameters of other types need another statement.
     statements: RefCell<HashMap<Box<str>, Vec<Prepared>>>,
     transaction: Cell<Transaction>,
+    /// Answers that nobody has looked at, in the order of their statements.
+    answers: RefCell<Vec<Answer>>,
 }
 
 struct Prepared {
@@ -99,13 +108,14 @@ impl Session {
         });
         let (client, connection) = answered.recv().map_err(|_| StoreError::Closed)??;
         let mut session = Self {
-            client,
+            client: Arc::new(client),
             connection,
             statement_timeout: within,
             is_long: Cell::new(false),
             has_given_up: Cell::new(false),
             statements: RefCell::default(),
             transaction: Cell::new(Transaction::None),
+            answers: RefCell::default(),
         };
         let messages = session.wait(session.client.simple_query(SET_UP))?;
         let milliseconds = messages.iter().rev().find_map(|message| match message {
@@ -161,6 +171,53 @@ impl Session {
         let statement = self.prepare(sql, params, false)?;
         let changed = self.ask(self.client.execute_raw(&statement, parameters(params)))?;
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+    }
+
+    /// Sends a statement of the open transaction.
+    pub(in super::super) fn send(&self, sql: &str, params: &[Value<'_>]) -> Result<(), StoreError> {
+        let statement = self.prepare(sql, params, false)?;
+        let params = params.iter().map(|value| Encoded::new(*value)).collect::<Result<Vec<_>, _>>()?;
+        let client = self.client.clone();
+        self.start(Box::pin(async move { client.execute_raw(&statement, params).await.map(drop) }))
+    }
+
+    /// Sends a statement of the open transaction that has no parameters and is not prepared.
+    pub(in super::super) fn send_script(&self, sql: &'static str) -> Result<(), StoreError> {
+        let client = self.client.clone();
+        self.start(Box::pin(async move { client.batch_execute(sql).await }))
+    }
+
+    fn start(&self, mut answer: Answer) -> Result<(), StoreError> {
+        if self.transaction.get() != Transaction::Open {
+            return self.ask(answer);
+        }
+        match runtime::start(answer.as_mut()) {
+            Some(Err(error)) => {
+                self.transaction.set(Transaction::Failed);
+                // The first error is the cause of this one.
+                self.settle()?;
+                Err(error.into())
+            }
+            // The connection has a thread of its own, which may be this fast.
+            Some(Ok(())) => Ok(()),
+            None => {
+                self.answers.borrow_mut().push(answer);
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits for the answers to all statements that were sent. Returns the first error.
+    pub(in super::super) fn settle(&self) -> Result<(), StoreError> {
+        let mut settled = Ok(());
+        for answer in self.answers.take() {
+            let answer = self.wait(answer);
+            settled = settled.and(answer);
+        }
+        if settled.is_err() && self.transaction.get() == Transaction::Open {
+            self.transaction.set(Transaction::Failed);
+        }
+        settled
     }
 
     /// Returns all rows. While they are read, other statements may run.
@@ -229,6 +286,8 @@ impl Session {
         if answer.is_err() && self.transaction.get() == Transaction::Open {
             self.transaction.set(Transaction::Failed);
         }
+        // The first error is the cause of this one.
+        self.settle()?;
         answer
     }
 
@@ -277,8 +336,9 @@ impl Session {
             return Err(StoreError::Damaged("a transaction goes on after a failed statement".to_owned()));
         }
         let committed = self.wait(self.client.batch_execute("COMMIT"));
+        let settled = self.settle();
         self.ended();
-        committed
+        committed.and(settled)
     }
 
     /// Rolls back the transaction.
@@ -288,12 +348,14 @@ impl Session {
     }
 
     fn ended(&self) {
+        self.answers.borrow_mut().clear();
         self.transaction.set(Transaction::None);
         self.is_long.set(false);
     }
 
     /// Rolls back a part of the transaction, which may have failed.
     pub(in super::super) fn rollback_to(&self, rollback: &str) -> Result<(), StoreError> {
+        self.answers.borrow_mut().clear();
         self.wait(self.client.batch_execute(rollback))?;
         self.transaction.set(Transaction::Open);
         Ok(())

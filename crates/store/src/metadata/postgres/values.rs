@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use super::super::value::{Kind, Value};
+use crate::StoreError;
 
 /// Returns the type of a parameter. The server decides on that of NULL without a type.
 pub(super) fn type_of(value: Value<'_>) -> Type {
@@ -46,6 +47,40 @@ impl ToSql for Parameter<'_> {
 
     fn accepts(ty: &Type) -> bool {
         matches!(*ty, Type::INT8 | Type::TEXT | Type::BYTEA)
+    }
+
+    to_sql_checked!();
+}
+
+/// A parameter of a statement that is sent and not waited for.
+pub(super) struct Encoded(Option<BytesMut>);
+
+impl Encoded {
+    pub(super) fn new(value: Value<'_>) -> Result<Self, StoreError> {
+        let mut bytes = BytesMut::new();
+        match Parameter(value).to_sql(&type_of(value), &mut bytes) {
+            Ok(IsNull::No) => Ok(Self(Some(bytes))),
+            Ok(IsNull::Yes) => Ok(Self(None)),
+            Err(error) => Err(StoreError::Damaged(format!("a parameter cannot be encoded: {error}"))),
+        }
+    }
+}
+
+impl fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl ToSql for Encoded {
+    fn to_sql(&self, _ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        let Some(bytes) = &self.0 else { return Ok(IsNull::Yes) };
+        out.extend_from_slice(bytes);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        <Parameter<'_> as ToSql>::accepts(ty)
     }
 
     to_sql_checked!();

@@ -88,7 +88,7 @@ pub(in crate::metadata) fn link_in(
         params![repository, blob, at],
     )?;
     if linked == 0 {
-        sql.run(
+        sql.send(
             "UPDATE blob_links SET linked_at = ?3 WHERE repository = ?1 AND blob = ?2 AND linked_at < ?3",
             params![repository, blob, at],
         )?;
@@ -116,7 +116,7 @@ pub(in crate::metadata) fn intern_stored(
     };
     if recorded != Some(size) || is_damaged || is_deleting {
         // A mark is left if the deletion of the file failed.
-        sql.run("UPDATE blobs SET size = ?2, damaged = 0, deleting = 0 WHERE id = ?1", params![id, size])?;
+        sql.send("UPDATE blobs SET size = ?2, damaged = 0, deleting = 0 WHERE id = ?1", params![id, size])?;
         if recorded != Some(size) {
             resize_holders(sql, id)?;
         }
@@ -138,7 +138,7 @@ pub(in crate::metadata) fn intern_found(sql: Sql<'_>, digest: &Digest, size: u64
     )?;
     let Some((id, is_unknown)) = known else { return insert(sql, digest, Some(size)) };
     if is_unknown {
-        sql.run("UPDATE blobs SET size = ?2 WHERE id = ?1", params![id, size])?;
+        sql.send("UPDATE blobs SET size = ?2 WHERE id = ?1", params![id, size])?;
     }
     Ok(id)
 }

@@ -24,7 +24,7 @@ pub(in crate::metadata) fn record(
     digest: &Digest,
 ) -> Result<(), StoreError> {
     let account = sql.actor().and_then(|actor| actor.account.as_deref());
-    sql.run(
+    sql.send(
         "INSERT INTO erasures (repository, digest, erased_at, account) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (repository, digest) DO UPDATE
          SET erased_at = excluded.erased_at, account = excluded.account",
@@ -39,7 +39,7 @@ pub(in crate::metadata) fn end(
     repository: &RepositoryName,
     digest: &Digest,
 ) -> Result<(), StoreError> {
-    sql.run(
+    sql.send(
         "DELETE FROM erasures WHERE repository = ?1 AND digest = ?2",
         params![repository.as_str(), columns::key(digest)],
     )?;

@@ -17,7 +17,7 @@ pub(in crate::metadata) fn record(
     at: i64,
 ) -> Result<(), StoreError> {
     let actor = sql.actor();
-    sql.run(
+    sql.send(
         "INSERT INTO tag_history (repository, tag, at, previous, digest, account, request_id, reason, run)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![

@@ -35,7 +35,7 @@ pub(in crate::metadata) fn remove(
     }
     append(sql, NewChange::of(ChangeKind::ManifestDeleted, repository).digest(digest).for_view(true))?;
     // Foreign keys delete its tags and its entry in the referrers index.
-    sql.run("DELETE FROM manifests WHERE repository = ?1 AND blob = ?2", params![id, blob])?;
+    sql.send("DELETE FROM manifests WHERE repository = ?1 AND blob = ?2", params![id, blob])?;
     Ok(())
 }
 

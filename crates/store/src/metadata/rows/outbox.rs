@@ -65,7 +65,7 @@ pub(in crate::metadata) fn cursor(sql: Sql<'_>, consumer: &str) -> Result<Option
 
 /// Advances the cursor of a consumer. An earlier cursor changes nothing.
 pub(in crate::metadata) fn acknowledge(sql: Sql<'_>, consumer: &str, up_to: i64) -> Result<(), StoreError> {
-    sql.run(
+    sql.send(
         "UPDATE change_consumers SET cursor = ?2 WHERE name = ?1 AND cursor < ?2",
         params![consumer, up_to],
     )?;

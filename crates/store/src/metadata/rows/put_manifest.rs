@@ -76,7 +76,7 @@ pub(in crate::metadata) fn store(sql: Sql<'_>, put: &PutManifest, at: i64) -> Re
         trash::forget(sql, &put.repository, blob)?;
         erasures::end(sql, &put.repository, &put.manifest.digest)?;
     }
-    sql.run(
+    sql.send(
         "INSERT INTO manifests (repository, blob, media_type, artifact_type, annotations, is_index, pushed_at, fetched)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (repository, blob) DO UPDATE
@@ -95,7 +95,7 @@ pub(in crate::metadata) fn store(sql: Sql<'_>, put: &PutManifest, at: i64) -> Re
         ],
     )?;
     if let Some(subject) = &put.subject {
-        sql.run(
+        sql.send(
             "INSERT INTO referrers (repository, subject, digest, artifact_type, blob)
              VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (repository, subject, digest) DO UPDATE SET artifact_type = excluded.artifact_type",
@@ -144,7 +144,7 @@ fn store_parts(sql: Sql<'_>, manifest: i64, parts: &[Part]) -> Result<(), StoreE
     }
     for (position, part) in parts.iter().enumerate() {
         let blob = blobs::intern_named(sql, &part.digest)?;
-        sql.run(
+        sql.send(
             "INSERT INTO manifest_parts (manifest, position, blob, size, is_manifest, required)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             params![

@@ -13,7 +13,7 @@ pub(in crate::metadata) fn join(sql: Sql<'_>, name: &RepositoryName, id: i64) ->
     let Some(rules) = sql.rules() else { return Ok(()) };
     for quota in rules.quotas(name) {
         let scope = scope(sql, &quota.scope)?;
-        sql.run(
+        sql.send(
             "INSERT INTO quota_members (repository, scope) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
             params![id, scope],
         )?;

@@ -47,7 +47,7 @@ pub(in crate::metadata) fn find_or_create_at(
 
 /// Records the time of a push to the repository.
 pub(in crate::metadata) fn touch(sql: Sql<'_>, id: i64, at: i64) -> Result<(), StoreError> {
-    sql.run("UPDATE repositories SET updated_at = ?2 WHERE id = ?1 AND updated_at < ?2", params![id, at])?;
+    sql.send("UPDATE repositories SET updated_at = ?2 WHERE id = ?1 AND updated_at < ?2", params![id, at])?;
     Ok(())
 }
 
@@ -57,7 +57,7 @@ pub(in crate::metadata) fn describe(sql: Sql<'_>, id: i64, description: &str) ->
     if before.description == description {
         return Ok(());
     }
-    sql.run("UPDATE repositories SET description = ?2 WHERE id = ?1", params![id, description])?;
+    sql.send("UPDATE repositories SET description = ?2 WHERE id = ?1", params![id, description])?;
     if before.manifests > 0 {
         search::redescribe(sql, id, &before.name, &before.description, description)?;
     }
@@ -66,7 +66,7 @@ pub(in crate::metadata) fn describe(sql: Sql<'_>, id: i64, description: &str) ->
 
 /// Counts a new manifest. The first one adds the repository to the search index.
 pub(in crate::metadata) fn add_manifest(sql: Sql<'_>, id: i64) -> Result<(), StoreError> {
-    sql.run("UPDATE repositories SET manifests = manifests + 1, is_sized = 0 WHERE id = ?1", params![id])?;
+    sql.send("UPDATE repositories SET manifests = manifests + 1, is_sized = 0 WHERE id = ?1", params![id])?;
     match Indexed::read(sql, id)? {
         Some(now) if now.manifests == 1 => search::add(sql, id, &now.name, &now.description),
         _ => Ok(()),
@@ -79,7 +79,7 @@ pub(in crate::metadata) fn remove_manifests(sql: Sql<'_>, id: i64, count: usize)
         return Ok(());
     }
     let count = columns::limit_in(count);
-    sql.run(
+    sql.send(
         "UPDATE repositories SET manifests = manifests - ?2, is_sized = 0 WHERE id = ?1",
         params![id, count],
     )?;
@@ -91,7 +91,7 @@ pub(in crate::metadata) fn remove_manifests(sql: Sql<'_>, id: i64, count: usize)
 
 /// Has the sizes of the repositories counted again whose manifests name a blob.
 pub(in crate::metadata) fn resize_holders(sql: Sql<'_>, blob: i64) -> Result<(), StoreError> {
-    sql.run(
+    sql.send(
         "UPDATE repositories SET is_sized = 0 WHERE is_sized = 1 AND id IN
             (SELECT m.repository FROM manifest_parts p JOIN manifests m ON m.blob = p.manifest WHERE p.blob = ?1)",
         params![blob],
@@ -102,7 +102,7 @@ pub(in crate::metadata) fn resize_holders(sql: Sql<'_>, blob: i64) -> Result<(),
 /// Has the size of a repository counted again after a link of this blob has come or gone, if an image of it
 /// may lack the blob. Needed blobs count with their manifests.
 pub(in crate::metadata) fn resize_for_link(sql: Sql<'_>, id: i64, blob: i64) -> Result<(), StoreError> {
-    sql.run(
+    sql.send(
         "UPDATE repositories SET is_sized = 0 WHERE id = ?1 AND is_sized = 1 AND EXISTS
             (SELECT 1 FROM manifest_parts p JOIN manifests m ON m.repository = ?1 AND m.blob = p.manifest
              WHERE p.blob = ?2 AND p.required = 0)",
@@ -156,7 +156,7 @@ fn remove(sql: Sql<'_>, repository: &RepositoryName, id: i64) -> Result<(), Stor
     {
         search::remove(sql, id, &before.name, &before.description)?;
     }
-    sql.run("DELETE FROM repositories WHERE id = ?1", params![id])?;
+    sql.send("DELETE FROM repositories WHERE id = ?1", params![id])?;
     forget_repository(sql, id)?;
     append(sql, NewChange::of(ChangeKind::RepositoryDeleted, repository).for_view(true))
 }

@@ -29,7 +29,7 @@ pub(in crate::metadata) fn delete(
     let Some(id) = find(sql, repository)? else { return Ok(None) };
     let Some(previous) = manifest_of(sql, id, tag)? else { return Ok(None) };
     sql.check_deletion(repository, tag)?;
-    sql.run("DELETE FROM tags WHERE repository = ?1 AND name = ?2", params![id, tag.as_str()])?;
+    sql.send("DELETE FROM tags WHERE repository = ?1 AND name = ?2", params![id, tag.as_str()])?;
     append(sql, deleted_change(repository, tag, previous))?;
     Ok(Some(previous))
 }
@@ -118,7 +118,7 @@ pub(in crate::metadata) fn point(
         }
         _ => None,
     };
-    sql.run(
+    sql.send(
         "INSERT INTO tags (repository, name, blob, hidden, updated_at) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (repository, name) DO UPDATE
          SET blob = excluded.blob, hidden = excluded.hidden, updated_at = excluded.updated_at",

@@ -30,7 +30,7 @@ pub(in crate::metadata) fn discard(
     at: i64,
 ) -> Result<(), StoreError> {
     let account = sql.actor().and_then(|actor| actor.account.as_deref());
-    sql.run(
+    sql.send(
         "INSERT INTO deleted_manifests (repository, blob, media_type, artifact_type, annotations, is_index, subject,
                                         pushed_at, description, deleted_at, account, reason, run, batch, pulls,
                                         pulled_at)
@@ -49,7 +49,7 @@ pub(in crate::metadata) fn discard(
 
 /// Copies the tags that point to a manifest to the trash.
 fn keep_tags(sql: Sql<'_>, repository: i64, blob: i64, at: i64) -> Result<(), StoreError> {
-    sql.run(
+    sql.send(
         "INSERT INTO deleted_tags (repository, name, blob, updated_at, deleted_at, pulls, pulled_at)
          SELECT r.name, t.name, t.blob, t.updated_at, ?3, t.pulls, t.pulled_at
          FROM tags t JOIN repositories r ON r.id = t.repository WHERE t.repository = ?1 AND t.blob = ?2
@@ -70,7 +70,7 @@ pub(in crate::metadata) fn keep_first_tags(
     limit: usize,
     at: i64,
 ) -> Result<(), StoreError> {
-    sql.run(
+    sql.send(
         "INSERT INTO deleted_tags (repository, name, blob, updated_at, deleted_at, pulls, pulled_at)
          SELECT r.name, t.name, t.blob, t.updated_at, ?4, t.pulls, t.pulled_at
          FROM tags t JOIN repositories r ON r.id = t.repository
@@ -91,7 +91,7 @@ pub(in crate::metadata) fn keep_link(
     blob: i64,
     at: i64,
 ) -> Result<(), StoreError> {
-    sql.run(
+    sql.send(
         "INSERT INTO deleted_links (repository, blob, deleted_at)
          SELECT r.name, l.blob, ?3 FROM blob_links l JOIN repositories r ON r.id = l.repository
          WHERE l.repository = ?1 AND l.blob = ?2
@@ -107,7 +107,7 @@ pub(in crate::metadata) fn forget(
     repository: &RepositoryName,
     blob: i64,
 ) -> Result<(), StoreError> {
-    sql.run(
+    sql.send(
         "DELETE FROM deleted_manifests WHERE repository = ?1 AND blob = ?2",
         params![repository.as_str(), blob],
     )?;
@@ -177,7 +177,7 @@ fn restore_one(
     if is_new {
         repositories::describe(sql, id, &description)?;
     }
-    sql.run(
+    sql.send(
         "INSERT INTO manifests (repository, blob, media_type, artifact_type, annotations, is_index, pushed_at, pulls,
                                 pulled_at)
          SELECT ?1, blob, media_type, artifact_type, annotations, is_index, pushed_at, pulls, pulled_at
@@ -186,7 +186,7 @@ fn restore_one(
         params![id, name, blob],
     )?;
     if let Some(subject) = subject {
-        sql.run(
+        sql.send(
             "INSERT INTO referrers (repository, subject, digest, artifact_type, blob)
              VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
             params![id, subject, columns::key(&digest), artifact_type, blob],
@@ -233,7 +233,7 @@ fn restore_links(
     )?;
     for (blob, digest) in blobs {
         super::blobs::link_in(sql, id, blob, columns::now())?;
-        sql.run(
+        sql.send(
             "DELETE FROM deleted_links WHERE repository = ?1 AND blob = ?2",
             params![repository.as_str(), blob],
         )?;
@@ -258,14 +258,17 @@ fn restore_tags(
         |row| Ok((columns::text(row, 0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
     )?;
     for (tag, updated_at, pulls, pulled_at) in deleted {
-        sql.run("DELETE FROM deleted_tags WHERE repository = ?1 AND name = ?2", params![name, tag.as_str()])?;
+        sql.send(
+            "DELETE FROM deleted_tags WHERE repository = ?1 AND name = ?2",
+            params![name, tag.as_str()],
+        )?;
         let exists =
             sql.exists("SELECT 1 FROM tags WHERE repository = ?1 AND name = ?2", params![id, tag.as_str()])?;
         if !exists {
             if let Some(moved) = tags::point(sql, (id, repository), &tag, target, updated_at)? {
                 append(sql, moved.for_view(true))?;
             }
-            sql.run(
+            sql.send(
                 "UPDATE tags SET pulls = ?3, pulled_at = ?4 WHERE repository = ?1 AND name = ?2",
                 params![id, tag.as_str(), pulls, pulled_at],
             )?;

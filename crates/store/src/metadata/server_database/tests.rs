@@ -162,6 +162,36 @@ async fn failed_operation_fails_alone() {
     assert_eq!(repositories(&metadata).await, 2);
 }
 
+/// The answers to statements that were sent come later than the statements, and count for their operation.
+#[tokio::test]
+async fn operation_fails_alone_with_a_statement_that_was_sent() {
+    let metadata = Place::new("sent").open().unwrap();
+    const INSERT: &str = "INSERT INTO repositories (name, manifests, updated_at) VALUES (?1, 1, 0)";
+    let write = |names: &'static [&'static str]| {
+        let metadata = metadata.clone();
+        async move {
+            let written = metadata.write(Durability::Disk, move |sql| {
+                names.iter().try_for_each(|name| sql.send(INSERT, params![name]))
+            });
+            written.await
+        }
+    };
+    let all =
+        tokio::join!(write(&["a", "twice"]), write(&["twice", "b"]), write(&["c", "twice"]), write(&["d"]));
+    let acknowledged = [&all.0, &all.1, &all.2].iter().filter(|written| written.is_ok()).count();
+    assert!(acknowledged == 1 && all.3.is_ok(), "{all:?}");
+    assert_eq!(repositories(&metadata).await, 3);
+    let error = write(&["e", "twice", "f"]).await.unwrap_err();
+    assert!(error.to_string().contains("duplicate key"), "{error}");
+    let waiting = metadata.write(Durability::Disk, |sql| {
+        sql.send(INSERT, params!["twice"])?;
+        sql.run(INSERT, params!["g"])
+    });
+    let error = waiting.await.unwrap_err();
+    assert!(error.to_string().contains("duplicate key"), "the cause, and not its consequence: {error}");
+    assert_eq!(repositories(&metadata).await, 3);
+}
+
 #[tokio::test]
 async fn database_of_another_program_is_refused() {
     let place = Place::new("foreign");
