@@ -10,7 +10,15 @@ use wharfinger::serve::{Front, Startup};
 use crate::harness::postgres::{
     SERVER, Server, Suspended, psql, unused_port, with_schema, with_settings, writer,
 };
-use crate::harness::{TestRegistry, Who, eventually, metadata_in_a_file, with_accounts_and};
+use crate::harness::{TestRegistry, Who, blobs_in_files, eventually, metadata_in_a_file, with_accounts_and};
+
+/// The settings of [`in_schema`], with blobs in files: those of [`refused`] name no bucket.
+fn with_files_in_schema(schema: &'static str) -> impl FnOnce(&mut Config) {
+    move |config| {
+        blobs_in_files(config, "the directory says what belongs to it");
+        in_schema(schema)(config);
+    }
+}
 
 /// Settings with a schema of their own.
 fn in_schema(schema: &'static str) -> impl FnOnce(&mut Config) {
@@ -64,7 +72,7 @@ async fn deleted_account_loses_access_at_once() {
 
 #[tokio::test]
 async fn directory_belongs_to_its_database() {
-    let mut registry = TestRegistry::start_with(in_schema("http_first")).await;
+    let mut registry = TestRegistry::start_with(with_files_in_schema("http_first")).await;
     registry.repository("app").push_image("1").await;
     registry.stop().await;
     let without = refused(&registry, |_| {}).await;
@@ -79,6 +87,7 @@ async fn directory_belongs_to_its_database() {
 async fn directory_with_a_file_gets_no_database() {
     let mut registry = TestRegistry::start_with(|config| {
         metadata_in_a_file(config, "the directory must have that file");
+        blobs_in_files(config, "the directory says what belongs to it");
     })
     .await;
     registry.stop().await;
@@ -88,7 +97,7 @@ async fn directory_with_a_file_gets_no_database() {
 
 #[tokio::test]
 async fn content_without_its_database_is_refused() {
-    let mut registry = TestRegistry::start_with(in_schema("http_lost")).await;
+    let mut registry = TestRegistry::start_with(with_files_in_schema("http_lost")).await;
     registry.repository("app").push_image("1").await;
     registry.stop().await;
     std::fs::remove_file(registry.data().join("wharfinger/metadata")).unwrap();

@@ -14,7 +14,12 @@ use crate::harness::{
 
 #[tokio::test]
 async fn collection_is_previewed_and_run_by_a_form() {
-    let registry = with_accounts_and(|config| config.gc.grace = Duration::ZERO).await;
+    let registry = with_accounts_and(|config| {
+        config.gc.grace = Duration::ZERO;
+        // None begins by itself before the preview.
+        config.gc.interval = Duration::ZERO;
+    })
+    .await;
     let repository = registry.repository("root/app").of(&Who::root());
     let image = repository.push_image("1.0").await;
     repository.delete(format_args!("manifests/{}", image.digest)).await.is(202);
