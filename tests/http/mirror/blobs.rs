@@ -76,7 +76,8 @@ async fn fill_outlives_its_clients() {
     mirrored.proxy.open_gate();
     eventually("the blob is stored", async || mirrored.cache.blob_file(&digest).exists()).await;
     assert!(mirrored.cache.get(&path).await.is(200).body == content);
-    assert_eq!(mirrored.proxy.asked("/blobs/").len(), 1);
+    let asked = mirrored.proxy.asked("/blobs/");
+    assert_eq!(asked.len(), 1, "{asked:?}");
 }
 
 #[tokio::test]
