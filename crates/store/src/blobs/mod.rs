@@ -6,6 +6,7 @@
 //! - `files`: the backend of a data directory; see [`open_files`].
 //! - `objects`: the backend of a bucket; see [`open_objects`].
 //! - [`memory`]: a backend for tests.
+//! - `local`: files on the local disk, for uploads and readers of both.
 //! - [`copying`]: copies from one store to another.
 //! - `contract`: the tests that every backend passes.
 
