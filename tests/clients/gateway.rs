@@ -145,7 +145,7 @@ fn gateway_signs_in_at_the_upstream() {
         let tags = format!("http://{}/v2/ann/app/tags/list", gateway.address);
         let answer = desk.run(&format!("curl -s -D - -u 'ann:{PASSWORD}' {tags}"));
         assert!(answer.starts_with("HTTP/1.1 502 ") && !answer.contains("theirs"), "{answer}");
-        assert!(gateway.daemon.log().contains(reason), "{}", gateway.daemon.log());
+        gateway.daemon.wait_for_log(reason);
     }
 }
 

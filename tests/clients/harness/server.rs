@@ -2,8 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -71,13 +69,9 @@ impl Server {
         self.daemon.log()
     }
 
-    /// Waits until the log contains `text`. Another thread writes the log, after the event.
+    /// Waits until the log contains `text`.
     pub(crate) fn wait_for_log(&self, text: &str) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !self.log().contains(text) {
-            assert!(Instant::now() < deadline, "never logged: {text}\n{}", self.log());
-            thread::sleep(Duration::from_millis(20));
-        }
+        self.daemon.wait_for_log(text);
     }
 
     /// Starts on an existing directory.
