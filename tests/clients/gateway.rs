@@ -1,7 +1,7 @@
 //! `wharfinger gateway` before unmodified registries without accounts: Debian's docker-registry and
 //! distribution 3.
 
-use crate::harness::{Distribution, Engine, Gateway, Image, PASSWORD, Page, Server, Terminal};
+use crate::harness::{Distribution, Engine, Gateway, Image, PASSWORD, Page, Server, Terminal, wait_for_log};
 
 fn an_engine_uses_it(upstream: &Distribution) {
     let gateway = Gateway::before(&[upstream.address()], &[]);
@@ -145,7 +145,7 @@ fn gateway_signs_in_at_the_upstream() {
         let tags = format!("http://{}/v2/ann/app/tags/list", gateway.address);
         let answer = desk.run(&format!("curl -s -D - -u 'ann:{PASSWORD}' {tags}"));
         assert!(answer.starts_with("HTTP/1.1 502 ") && !answer.contains("theirs"), "{answer}");
-        gateway.daemon.wait_for_log(reason);
+        wait_for_log(&gateway.daemon, reason);
     }
 }
 

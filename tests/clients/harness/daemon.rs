@@ -109,15 +109,6 @@ impl Daemon {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// Waits until the log contains `text`. Another thread writes the log, after the event.
-    pub(crate) fn wait_for_log(&self, text: &str) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !self.log().contains(text) {
-            assert!(Instant::now() < deadline, "never logged: {text}\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
     fn is_alive(&self) -> bool {
         // The name in the second field may hold spaces. The state follows its closing parenthesis.
         fs::read_to_string(format!("/proc/{}/stat", self.pid))

@@ -38,5 +38,5 @@ pub(crate) use nginx::Nginx;
 pub(crate) use object_store::ObjectStore;
 pub(crate) use page::Page;
 pub(crate) use pebble::{Pebble, Ports, free_address};
-pub(crate) use server::{PASSWORD, Server};
+pub(crate) use server::{PASSWORD, Server, wait_for_log};
 pub(crate) use terminal::Terminal;

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -71,7 +73,7 @@ impl Server {
 
     /// Waits until the log contains `text`.
     pub(crate) fn wait_for_log(&self, text: &str) {
-        self.daemon.wait_for_log(text);
+        wait_for_log(&self.daemon, text);
     }
 
     /// Starts on an existing directory.
@@ -147,5 +149,14 @@ impl Server {
     pub(crate) fn stop(mut self) -> TempDir {
         self.daemon.stop();
         self.scratch
+    }
+}
+
+/// Waits until the log of a process contains `text`. Another thread writes the log, after the event.
+pub(crate) fn wait_for_log(daemon: &Daemon, text: &str) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !daemon.log().contains(text) {
+        assert!(Instant::now() < deadline, "never logged: {text}\n{}", daemon.log());
+        thread::sleep(Duration::from_millis(20));
     }
 }
