@@ -2,9 +2,9 @@
 DROP INDEX deleted_tags_by_blob;
 CREATE INDEX deleted_tags_by_blob ON deleted_tags (blob, repository);
 
--- Statistics for the query planner, as of repositories with 1,000 tags and referrers each. Without any, SQLite takes the
--- primary key for "repository = ? AND blob = ?", so that each deletion of a manifest reads all tags and referrers of its
--- repository.
+-- Statistics for the query planner, as of repositories with 1,000 tags and referrers each. Without any, SQLite
+-- takes the primary key for "repository = ? AND blob = ?", so that each deletion of a manifest reads all tags
+-- and referrers of its repository.
 ANALYZE identity;
 DELETE FROM sqlite_stat1;
 INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES

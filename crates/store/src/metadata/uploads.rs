@@ -46,8 +46,7 @@ impl Metadata {
                     account.as_ref().map(AccountName::as_str),
                     state.backend,
                 ],
-            )?;
-            Ok(())
+            )
         })
         .await
     }

@@ -66,8 +66,7 @@ pub(in crate::metadata) fn add(sql: Sql<'_>, candidate: Candidate) -> Result<(),
              ON CONFLICT (kind, repository, blob) {update}"
         ),
         params![candidate.kind.number(), candidate.repository, candidate.blob, candidate.since],
-    )?;
-    Ok(())
+    )
 }
 
 /// Inserts a candidate unless there is one.
@@ -82,8 +81,7 @@ pub(super) fn delete(sql: Sql<'_>, candidate: &Candidate) -> Result<(), StoreErr
     sql.send(
         "DELETE FROM gc_candidates WHERE kind = ?1 AND repository = ?2 AND blob = ?3",
         params![candidate.kind.number(), candidate.repository, candidate.blob],
-    )?;
-    Ok(())
+    )
 }
 
 /// The time of a candidate.
@@ -104,17 +102,12 @@ pub(in crate::metadata) fn forget_manifest(
     sql.send(
         "DELETE FROM gc_candidates WHERE kind IN (0, 1) AND repository = ?1 AND blob = ?2",
         params![repository, blob],
-    )?;
-    Ok(())
+    )
 }
 
 /// Deletes the candidates of a repository that does not exist any more, because its id may be used again.
 pub(in crate::metadata) fn forget_repository(sql: Sql<'_>, repository: i64) -> Result<(), StoreError> {
-    sql.send(
-        "DELETE FROM gc_candidates WHERE kind IN (0, 1, 2, 3) AND repository = ?1",
-        params![repository],
-    )?;
-    Ok(())
+    sql.send("DELETE FROM gc_candidates WHERE kind IN (0, 1, 2, 3) AND repository = ?1", params![repository])
 }
 
 /// The candidates of a kind up to the time `before`, after `after` in the order of time.

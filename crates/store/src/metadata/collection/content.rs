@@ -137,8 +137,7 @@ impl Metadata {
             sql.send(
                 "INSERT INTO leases (digest, created_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
                 params![key(&digest), columns::now()],
-            )?;
-            Ok(())
+            )
         })
         .await
     }
@@ -170,8 +169,7 @@ impl Metadata {
 
 /// Ends the lease of content that a transaction links.
 pub(in crate::metadata) fn end_lease(sql: Sql<'_>, digest: &Digest) -> Result<(), StoreError> {
-    sql.send("DELETE FROM leases WHERE digest = ?1", params![key(digest)])?;
-    Ok(())
+    sql.send("DELETE FROM leases WHERE digest = ?1", params![key(digest)])
 }
 
 /// Marks content unless something holds it. Returns its size.
@@ -191,8 +189,7 @@ fn mark(sql: Sql<'_>, due: &DueContent) -> Result<Option<u64>, StoreError> {
 pub(super) fn force_mark(sql: Sql<'_>, blob: i64, digest: &Digest) -> Result<(), StoreError> {
     sql.send("UPDATE blobs SET deleting = 1 WHERE id = ?1", params![blob])?;
     // Otherwise a start would restore the file from the journal.
-    sql.send("DELETE FROM unsettled_contents WHERE digest = ?1", params![key(digest)])?;
-    Ok(())
+    sql.send("DELETE FROM unsettled_contents WHERE digest = ?1", params![key(digest)])
 }
 
 /// Deletes a marked row. It stays without a size if a manifest that was pushed meanwhile names it.
@@ -203,6 +200,5 @@ fn delete_row(sql: Sql<'_>, blob: i64) -> Result<(), StoreError> {
         true => "UPDATE blobs SET size = NULL, damaged = 0, deleting = 0 WHERE id = ?1 AND deleting = 1",
         false => "DELETE FROM blobs WHERE id = ?1 AND deleting = 1",
     };
-    sql.send(statement, params![blob])?;
-    Ok(())
+    sql.send(statement, params![blob])
 }

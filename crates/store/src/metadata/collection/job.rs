@@ -54,8 +54,7 @@ impl Metadata {
                     columns::count_in(removed)?,
                     detail.to_string()
                 ],
-            )?;
-            Ok(())
+            )
         })
         .await
     }
@@ -63,8 +62,7 @@ impl Metadata {
     /// Ends the collection.
     pub async fn end_collection(&self) -> Result<(), StoreError> {
         self.free(Durability::Process, |sql| {
-            sql.send("DELETE FROM jobs WHERE kind = ?1", params![COLLECTION])?;
-            Ok(())
+            sql.send("DELETE FROM jobs WHERE kind = ?1", params![COLLECTION])
         })
         .await
     }

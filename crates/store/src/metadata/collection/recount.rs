@@ -23,8 +23,7 @@ impl Metadata {
             sql.send(
                 "INSERT INTO jobs (kind, subject, started_at) VALUES (?1, '', ?2) ON CONFLICT DO NOTHING",
                 params![RECOUNT, columns::now()],
-            )?;
-            Ok(())
+            )
         })
         .await
     }

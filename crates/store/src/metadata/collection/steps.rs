@@ -318,8 +318,7 @@ pub(in crate::metadata) fn purge_namespace(sql: Sql<'_>, owner: &AccountName) ->
         "DELETE FROM changes WHERE repository >= ?1 AND repository < ?2
            AND id <= (SELECT COALESCE(MIN(cursor), 0) FROM change_consumers WHERE name <> ?3)",
         params![first, end, EVENTS],
-    )?;
-    Ok(())
+    )
 }
 
 fn purge(sql: Sql<'_>, before: i64, limit: usize) -> Result<Purged, StoreError> {

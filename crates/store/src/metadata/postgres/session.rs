@@ -5,7 +5,7 @@
 //!
 //! Statements whose results nobody needs are sent without waiting for their answers, which come before that of
 //! the next statement. An error among them fails the transaction, and is reported by that statement, or by
-//! [`settle`](Session::settle). Three of four statements of a push are of this kind.
+//! [`settle`](Session::settle). About half of the statements of a push are of this kind.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

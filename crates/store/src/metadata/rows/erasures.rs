@@ -29,8 +29,7 @@ pub(in crate::metadata) fn record(
          ON CONFLICT (repository, digest) DO UPDATE
          SET erased_at = excluded.erased_at, account = excluded.account",
         params![repository.as_str(), columns::key(digest), columns::now(), account],
-    )?;
-    Ok(())
+    )
 }
 
 /// Ends the mark of content that is pushed again.
@@ -42,8 +41,7 @@ pub(in crate::metadata) fn end(
     sql.send(
         "DELETE FROM erasures WHERE repository = ?1 AND digest = ?2",
         params![repository.as_str(), columns::key(digest)],
-    )?;
-    Ok(())
+    )
 }
 
 pub(in crate::metadata) fn find(

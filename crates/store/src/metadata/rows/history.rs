@@ -31,6 +31,5 @@ pub(in crate::metadata) fn record(
             actor.and_then(|actor| actor.reason.as_deref()),
             actor.and_then(|actor| actor.run.as_deref()),
         ],
-    )?;
-    Ok(())
+    )
 }

@@ -35,8 +35,7 @@ pub(in crate::metadata) fn remove(
     }
     append(sql, NewChange::of(ChangeKind::ManifestDeleted, repository).digest(digest).for_view(true))?;
     // Foreign keys delete its tags and its entry in the referrers index.
-    sql.send("DELETE FROM manifests WHERE repository = ?1 AND blob = ?2", params![id, blob])?;
-    Ok(())
+    sql.send("DELETE FROM manifests WHERE repository = ?1 AND blob = ?2", params![id, blob])
 }
 
 /// The id of a manifest of the repository, and whether it is an index.

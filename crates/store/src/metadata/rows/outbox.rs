@@ -68,8 +68,7 @@ pub(in crate::metadata) fn acknowledge(sql: Sql<'_>, consumer: &str, up_to: i64)
     sql.send(
         "UPDATE change_consumers SET cursor = ?2 WHERE name = ?1 AND cursor < ?2",
         params![consumer, up_to],
-    )?;
-    Ok(())
+    )
 }
 
 /// The columns `kind` and `item` of an item that the view could not write.

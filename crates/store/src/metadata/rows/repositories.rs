@@ -47,8 +47,7 @@ pub(in crate::metadata) fn find_or_create_at(
 
 /// Records the time of a push to the repository.
 pub(in crate::metadata) fn touch(sql: Sql<'_>, id: i64, at: i64) -> Result<(), StoreError> {
-    sql.send("UPDATE repositories SET updated_at = ?2 WHERE id = ?1 AND updated_at < ?2", params![id, at])?;
-    Ok(())
+    sql.send("UPDATE repositories SET updated_at = ?2 WHERE id = ?1 AND updated_at < ?2", params![id, at])
 }
 
 /// Updates the description and the search index, if it differs.
@@ -95,8 +94,7 @@ pub(in crate::metadata) fn resize_holders(sql: Sql<'_>, blob: i64) -> Result<(),
         "UPDATE repositories SET is_sized = 0 WHERE is_sized = 1 AND id IN
             (SELECT m.repository FROM manifest_parts p JOIN manifests m ON m.blob = p.manifest WHERE p.blob = ?1)",
         params![blob],
-    )?;
-    Ok(())
+    )
 }
 
 /// Has the size of a repository counted again after a link of this blob has come or gone, if an image of it
@@ -107,8 +105,7 @@ pub(in crate::metadata) fn resize_for_link(sql: Sql<'_>, id: i64, blob: i64) -> 
             (SELECT 1 FROM manifest_parts p JOIN manifests m ON m.repository = ?1 AND m.blob = p.manifest
              WHERE p.blob = ?2 AND p.required = 0)",
         params![id, blob],
-    )?;
-    Ok(())
+    )
 }
 
 /// Deletes the descriptors of a manifest that no repository and no trash holds. Returns their number.

@@ -57,8 +57,7 @@ fn keep_tags(sql: Sql<'_>, repository: i64, blob: i64, at: i64) -> Result<(), St
          SET blob = excluded.blob, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at,
              pulls = excluded.pulls, pulled_at = excluded.pulled_at",
         params![repository, blob, at],
-    )?;
-    Ok(())
+    )
 }
 
 /// Copies tags of a repository to the trash: those that the next deletion of `limit` tags before `started_at`
@@ -80,8 +79,7 @@ pub(in crate::metadata) fn keep_first_tags(
          SET blob = excluded.blob, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at,
              pulls = excluded.pulls, pulled_at = excluded.pulled_at",
         params![repository, started_at, columns::limit_in(limit), at],
-    )?;
-    Ok(())
+    )
 }
 
 /// Copies the link of a blob in a repository to the trash.
@@ -97,8 +95,7 @@ pub(in crate::metadata) fn keep_link(
          WHERE l.repository = ?1 AND l.blob = ?2
          ON CONFLICT (repository, blob) DO UPDATE SET deleted_at = excluded.deleted_at",
         params![repository, blob, at],
-    )?;
-    Ok(())
+    )
 }
 
 /// Takes a manifest out of the trash without restoring it, because it was pushed again.
@@ -110,8 +107,7 @@ pub(in crate::metadata) fn forget(
     sql.send(
         "DELETE FROM deleted_manifests WHERE repository = ?1 AND blob = ?2",
         params![repository.as_str(), blob],
-    )?;
-    Ok(())
+    )
 }
 
 /// The changes of [`restore`].
