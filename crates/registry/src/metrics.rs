@@ -214,9 +214,12 @@ impl Registry {
     async fn count_nearly_full_repositories(&self) -> Result<u64, StoreError> {
         let rules = self.policy().rules.clone();
         let (mut count, mut after) = (0, String::new());
-        while rules.has_quotas_of_single_repositories() {
+        if !rules.has_quotas_of_single_repositories() {
+            return Ok(0);
+        }
+        loop {
             let scopes = self.metadata.scopes_in_use(REPOSITORY_SCOPE, after, SCOPES).await?;
-            let Some((last, _, _)) = scopes.last() else { break };
+            let Some((last, _, _)) = scopes.last() else { return Ok(count) };
             after = last.clone();
             for (scope, bytes, tags) in scopes {
                 let Ok(repository) = scope[REPOSITORY_SCOPE.len()..].parse() else { continue };
@@ -225,7 +228,6 @@ impl Registry {
                 count += u64::from(usage.is_some_and(|usage| is_nearly_reached(&usage)));
             }
         }
-        Ok(count)
     }
 }
 
