@@ -472,6 +472,13 @@ async fn every_kind_of_event_is_announced() {
     assert_eq!(of("pull").json()["digest"], image.digest.to_string());
 }
 
+/// Checks that the metrics have a line.
+async fn scrape(registry: &TestRegistry, line: &str) {
+    let path = format!("http://{}/metrics", registry.metrics_address());
+    let text = String::from_utf8(registry.get(path).await.is(200).body.to_vec()).unwrap();
+    assert!(text.lines().any(|metric| metric == line), "{line} is not in\n{text}");
+}
+
 #[tokio::test]
 async fn nearly_full_repositories_are_in_the_metrics() {
     let registry = TestRegistry::start_with(|config| {
@@ -484,9 +491,7 @@ async fn nearly_full_repositories_are_in_the_metrics() {
     {
         registry.repository(repository).push_image(tag).await;
     }
-    let path = format!("http://{}/metrics", registry.metrics_address());
-    let text = String::from_utf8(registry.get(path).await.is(200).body.to_vec()).unwrap();
-    assert!(text.lines().any(|metric| metric == "wharfinger_quotas_nearly_reached 1"), "{text}");
+    scrape(&registry, "wharfinger_quotas_nearly_reached 1").await;
 }
 
 #[tokio::test]
@@ -497,11 +502,6 @@ async fn quota_and_damage_raise_events_and_metrics() {
         config.quota = vec![Quota { repositories, owner: None, each: false, bytes: Some(8_000), tags: None }];
     })
     .await;
-    let scrape = async |registry: &TestRegistry, line: &str| {
-        let path = format!("http://{}/metrics", registry.metrics_address());
-        let text = String::from_utf8(registry.get(path).await.is(200).body.to_vec()).unwrap();
-        assert!(text.lines().any(|metric| metric == line), "{line} is not in\n{text}");
-    };
     let image = registry.repository("app").push_image("1").await;
     scrape(&registry, "wharfinger_quotas_nearly_reached 0").await;
     registry.repository("app").push_image("2").await;

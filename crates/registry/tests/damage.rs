@@ -9,13 +9,12 @@ use std::fs;
 
 use accounts::Visible;
 use bytes::Bytes;
-use oci::{Algorithm, Digest, RepositoryName, TagOrDigest};
+use oci::{Algorithm, RepositoryName, TagOrDigest};
 use registry::Error;
 use registry::check::FaultKind;
-use registry::manifests::Push;
 use tempfile::TempDir;
 
-use fixture::{check, file, in_files, open, push_blob, push_image, reopen};
+use fixture::{check, file, image, in_files, open, push_blob, push_image, put, reopen};
 
 #[tokio::test]
 async fn check_marks_damage_until_the_next_push() {
@@ -82,22 +81,9 @@ async fn verification_of_an_index_is_bounded() {
     let config = push_blob(&registry, &app, &Bytes::from_static(b"{}")).await;
     let layer = push_blob(&registry, &app, &Bytes::from(vec![1; 300_000])).await;
     let lost = push_blob(&registry, &app, &Bytes::from(vec![2; 300_000])).await;
-    let image = |layer: &Digest, number: usize| {
-        let layer = format!(
-            r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{layer}","size":300000}}"#
-        );
-        format!(
-            r#"{{"schemaVersion":2,"mediaType":"{}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json",
-            "digest":"{config}","size":2}},"layers":[{}]}}"#,
-            oci::media_type::OCI_MANIFEST,
-            vec![layer; number].join(",")
-        )
-    };
     let put = async |content: String| {
-        let digest = Algorithm::Sha256.digest(content.as_bytes());
-        let (repository, target) = (app.clone(), TagOrDigest::Digest(digest));
-        let push = Push { repository, target, content_type: None, content: content.into(), tags: Vec::new() };
-        registry.put_manifest(push).await.unwrap().digest
+        let target = TagOrDigest::Digest(Algorithm::Sha256.digest(content.as_bytes()));
+        put(&registry, &app, target, content).await.unwrap()
     };
     let index = |images: &[&String]| {
         let images = images.iter().map(|content| {
@@ -109,8 +95,8 @@ async fn verification_of_an_index_is_bounded() {
         let media_type = oci::media_type::OCI_INDEX;
         format!(r#"{{"schemaVersion":2,"mediaType":"{media_type}","manifests":[{}]}}"#, images.join(","))
     };
-    let [small, one, other] = [1, 9_999, 9_998].map(|number| image(&layer, number));
-    let damaged = image(&lost, 1);
+    let [small, one, other] = [1, 9_999, 9_998].map(|times| image(&config, &layer, 300_000, times));
+    let damaged = image(&config, &lost, 300_000, 1);
     for image in [&small, &one, &other, &damaged] {
         put(image.clone()).await;
     }
