@@ -59,7 +59,12 @@ class Server:
 
     def anonymous(self):
         """Anonymous memory in MiB."""
-        return int(re.search(r"RssAnon:\s+(\d+)", open(f"/proc/{self.process.pid}/status").read())[1]) / 1024
+        return anonymous(self.process.pid)
+
+
+def anonymous(pid):
+    """Anonymous memory of a process in MiB."""
+    return int(re.search(r"RssAnon:\s+(\d+)", open(f"/proc/{pid}/status").read())[1]) / 1024
 
 
 def send(connection, method, path, body, kind):
