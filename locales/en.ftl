@@ -691,6 +691,11 @@ job-check = Check of all content
 job-backup = Backup
 job-upload-expiry = Removal of expired uploads
 job-repository-deletion = Deletion of repositories
+job-upload-leftovers = Removal of what ended uploads left
+job-upstream-prefetch = Prefetch from upstreams
+job-upstream-eviction = Eviction of cached content
+job-metadata-shipping = Copies of the metadata to the bucket
+job-move = Move to other storage
 
 upstreams-title = Upstreams
 upstreams-nothing = No upstream is configured. With one, this registry caches another, such as Docker Hub:

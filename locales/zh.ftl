@@ -592,6 +592,11 @@ job-check = 检查所有内容
 job-backup = 备份
 job-upload-expiry = 清除过期的上传
 job-repository-deletion = 删除仓库
+job-upload-leftovers = 清除已结束上传的残留
+job-upstream-prefetch = 从上游预取
+job-upstream-eviction = 清除缓存内容
+job-metadata-shipping = 将元数据复制到存储桶
+job-move = 迁移到其他存储
 
 upstreams-title = 上游仓库
 upstreams-nothing = 没有配置上游仓库。配置后，此仓库会缓存另一个仓库，例如 Docker Hub：

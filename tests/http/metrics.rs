@@ -92,6 +92,10 @@ async fn metrics_are_in_the_reference() {
         let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
         assert!(REFERENCE.contains(&format!("`{name}`")), "docs/reference/metrics.md lacks {name}");
     }
+    for kind in registry::JobKind::ALL {
+        let name = kind.name();
+        assert!(REFERENCE.contains(&format!("`{name}`")), "docs/reference/metrics.md lacks the job {name}");
+    }
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@ pub struct Jobs {
 /// The runs of a kind of job since the start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Job {
-    /// `garbage-collection`, `retention`, `check`, `backup`, `upload-expiry`, `repository-deletion`,
-    /// `metadata-shipping` or `move`.
+    /// `garbage-collection`, `retention`, `check`, `backup`, `upload-expiry`, `upload-leftovers`,
+    /// `repository-deletion`, `metadata-shipping` or `move`.
     pub kind: String,
     /// Number of runs under way.
     pub running: u64,

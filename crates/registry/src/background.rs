@@ -11,7 +11,7 @@ use store::view::View;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::Registry;
+use crate::{JobKind, Registry};
 
 /// The period of the search for expired uploads.
 const EXPIRY_PERIOD: Duration = Duration::from_secs(10 * 60);
@@ -120,7 +120,7 @@ impl Registry {
         });
         let registry = self.clone();
         background.spawn_until_stop(async move {
-            let job = registry.job_metrics("upload-expiry");
+            let job = registry.job_metrics(JobKind::Expiry);
             let mut ticks = tokio::time::interval(EXPIRY_PERIOD);
             loop {
                 ticks.tick().await;
@@ -171,6 +171,8 @@ impl Registry {
         if self.inner.directory.objects().is_some() {
             let registry = self.clone();
             background.spawn_until_stop(async move { registry.watch_blob_store().await });
+            let registry = self.clone();
+            background.spawn_until_stop(async move { registry.remove_leftovers_in_background().await });
         }
         self.start_sweep();
         let registry = self.clone();

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use store::StoreError;
 pub use store::backup::{ConfigurationFile, Manifest};
 
-use crate::Registry;
+use crate::{JobKind, Registry};
 
 impl Registry {
     /// Writes a backup to `output`. One backup is made at a time; others wait.
@@ -18,7 +18,7 @@ impl Registry {
         output: impl Write + Send + 'static,
     ) -> Result<Manifest, StoreError> {
         let _turn = self.inner.backup.lock().await;
-        let job = self.job_metrics("backup");
+        let job = self.job_metrics(JobKind::Backup);
         job.started();
         let output = Counted { output, bytes: 0, job: job.clone() };
         let written =

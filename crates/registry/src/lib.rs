@@ -45,6 +45,7 @@ pub mod error;
 pub mod events;
 mod history;
 mod integrity;
+mod job_kind;
 mod large_manifests;
 mod lifecycle;
 pub mod listing;
@@ -80,6 +81,7 @@ use std::time::Duration;
 use store::{BlobStore, Directory, Metadata};
 
 pub use error::{Error, ReceiveError};
+pub use job_kind::JobKind;
 pub use lifecycle::Opened;
 pub use redirect::Redirect;
 pub use reserve::Reserve;

@@ -10,8 +10,8 @@ use store::StoreError;
 use store::metadata::{ChangeRules as _, QuotaUsage, StoredCounts, WaitingCounts};
 use tokio::sync::Mutex;
 
-use crate::Registry;
 use crate::rules::REPOSITORY_SCOPE;
+use crate::{JobKind, Registry};
 
 /// The time for which counted numbers are good.
 const COUNT_INTERVAL: Duration = Duration::from_secs(60);
@@ -161,10 +161,10 @@ impl Registry {
         );
     }
 
-    /// Returns the metrics of a kind of background job, such as `garbage-collection`.
+    /// Returns the metrics of a kind of background job.
     #[must_use]
-    pub fn job_metrics(&self, kind: &'static str) -> metrics::Job {
-        self.inner.metrics.jobs.job(kind)
+    pub fn job_metrics(&self, kind: JobKind) -> metrics::Job {
+        self.inner.metrics.jobs.job(kind.name())
     }
 
     /// Returns the state of each kind of background job that has run since the start.

@@ -20,7 +20,7 @@ pub use store::object_settings::{AccessKey, ObjectSettings, SharedKey, check_buc
 pub use store::relocation::{BlobTarget, MetadataTarget, Relocation};
 use uuid::Uuid;
 
-use crate::{Error, Registry};
+use crate::{Error, JobKind, Registry};
 
 /// The rows of blobs in memory.
 const PAGE: usize = 256;
@@ -70,7 +70,7 @@ impl Registry {
         to: Relocation,
         progress: impl Fn(RelocationProgress) + Send + Sync + 'static,
     ) -> Result<RelocationReport, Error> {
-        let job = self.job_metrics("move");
+        let job = self.job_metrics(JobKind::Move);
         job.started();
         let moved = self.relocate_all(to, progress).await;
         job.ended(&moved);

@@ -5,7 +5,7 @@ use oci::{Digest, RepositoryName, TagOrDigest};
 use store::metadata::{DeletedManifest, Job, JobStep, Restored};
 
 use crate::listing::Page;
-use crate::{Error, Registry};
+use crate::{Error, JobKind, Registry};
 
 impl Registry {
     /// Deletes a repository with its tags, manifests and blob links, and waits for the end. After a crash,
@@ -87,7 +87,7 @@ impl Registry {
     }
 
     pub(crate) async fn run_deletion(&self, job: &Job) -> Result<(), Error> {
-        let metrics = self.job_metrics("repository-deletion");
+        let metrics = self.job_metrics(JobKind::RepositoryDeletion);
         metrics.started();
         let ended = self.run_steps(job, &metrics).await;
         metrics.ended(&ended);

@@ -11,7 +11,7 @@ use oci::{Digest, RepositoryName, Tag};
 use store::metadata::{ChangeKind, Decide, RunTag, TagState};
 
 use crate::rules::{RetentionRule, Rules, retention};
-use crate::{Error, Registry};
+use crate::{Error, JobKind, Registry};
 
 /// The number of repositories that are read at once.
 const PAGE: usize = 500;
@@ -113,7 +113,7 @@ impl Registry {
         if !is_preview && !self.inner.policy.load().delete {
             return Err(Error::DeleteDisabled);
         }
-        let job = self.job_metrics("retention");
+        let job = self.job_metrics(JobKind::Retention);
         if !is_preview {
             job.started();
         }

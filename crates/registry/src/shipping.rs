@@ -7,7 +7,7 @@ use std::time::Duration;
 use store::shipping::{self, Shipping};
 use store::{BlobStore, Directory, Metadata, StoreError};
 
-use crate::{Policy, Registry};
+use crate::{JobKind, Policy, Registry};
 
 /// The time for the last snapshot. Service managers kill the process after 10 s.
 const LAST: Duration = Duration::from_secs(4);
@@ -48,7 +48,7 @@ impl Registry {
     /// Ships at an interval. Never returns.
     pub(crate) async fn ship_in_background(&self, interval: Duration) {
         let interval = if interval.is_zero() { REST } else { interval };
-        let job = self.job_metrics("metadata-shipping");
+        let job = self.job_metrics(JobKind::Shipping);
         let mut has_failed = false;
         loop {
             tokio::time::sleep(interval).await;

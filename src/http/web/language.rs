@@ -247,6 +247,7 @@ mod tests {
         let mut confirmed = BTreeSet::new();
         used(&root.join("templates"), &[".confirm(\""], &mut confirmed);
         keys.extend(confirmed.into_iter().flat_map(|key| [format!("{key}-label"), key]));
+        keys.extend(registry::JobKind::ALL.map(|kind| format!("job-{}", kind.name())));
         for key in &keys {
             assert!(Language::English.has(key), "the catalogue has no text {key}");
         }

@@ -22,7 +22,7 @@ use store::view::RepairReport;
 pub(crate) use reading::ReadLimit;
 pub use reading::Reading;
 
-use crate::{Error, Registry};
+use crate::{Error, JobKind, Registry};
 
 /// Rows of one query.
 const PAGE: usize = 1000;
@@ -220,7 +220,7 @@ impl Registry {
         progress: impl Fn(u64, u64) -> bool + Send + Sync,
     ) -> Result<Checked, Error> {
         let _alone = self.inner.checking.lock().await;
-        let job = self.job_metrics("check");
+        let job = self.job_metrics(JobKind::Check);
         job.started();
         let counted = |repositories, bytes| {
             job.progress(if repositories > 0 { repositories } else { bytes });

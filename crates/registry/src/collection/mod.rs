@@ -31,7 +31,7 @@ pub use store::metadata::collection::{
     Cause, Chain, Explanation, Garbage, GarbageUsage, Link, LinkKind, Preview, Removed,
 };
 
-use crate::{Error, Registry};
+use crate::{Error, JobKind, Registry};
 
 /// Candidates of one transaction: a bound on the wait of pushes.
 const BATCH: usize = 128;
@@ -210,7 +210,7 @@ impl Registry {
         progress: impl Fn(&Collected) -> bool + Send + Sync,
     ) -> Result<Collected, Error> {
         let _running = self.inner.collector.running.lock().await;
-        let metrics = self.job_metrics("garbage-collection");
+        let metrics = self.job_metrics(JobKind::Collection);
         metrics.started();
         let outcome = self.collect_alone(pace, &metrics, progress).await;
         metrics.ended(&outcome);
@@ -265,7 +265,7 @@ impl Registry {
         let collected = Collected::default();
         let progress = |_: &Collected| true;
         let periods = self.periods();
-        let metrics = &self.job_metrics("garbage-collection");
+        let metrics = &self.job_metrics(JobKind::Collection);
         let (pace, step) = (Pace::Now, 0);
         Run { registry: self, pace, progress, periods, collected, step, metrics, stopped: false }.run().await
     }

@@ -7,6 +7,7 @@ use oci::{Digest, Manifest, MediaType, RepositoryName, TagOrDigest};
 use serde::Deserialize;
 
 use super::{BlobSource, Mirror, MirrorError, Platform, Upstream};
+use crate::JobKind;
 use crate::manifests::StoredManifest;
 
 /// An index below an index is completed to this depth.
@@ -114,7 +115,7 @@ impl Mirror {
     }
 
     async fn prefetch(&self, upstream: &Arc<Upstream>) {
-        let job = self.inner.registry.job_metrics("upstream-prefetch");
+        let job = self.inner.registry.job_metrics(JobKind::Prefetch);
         let mut ticks = tokio::time::interval(upstream.settings.prefetch_interval);
         loop {
             ticks.tick().await;

@@ -14,7 +14,7 @@ use store::metadata::collection::UsedManifest;
 use tokio::sync::Notify;
 
 use super::{Mirror, PushPolicy, Upstream};
-use crate::Error;
+use crate::{Error, JobKind};
 
 /// The period of the comparison with the limits, besides the one after a fill.
 const PERIOD: Duration = Duration::from_secs(60);
@@ -103,7 +103,7 @@ impl Mirror {
 
     async fn evict_periodically(&self) {
         let room = &self.inner.room;
-        let job = self.inner.registry.job_metrics("upstream-eviction");
+        let job = self.inner.registry.job_metrics(JobKind::Eviction);
         let mut attempts = 0;
         loop {
             job.started();

@@ -1,10 +1,17 @@
-//! Expiry of idle uploads.
+//! Expiry of idle uploads, and the search for what ended uploads have left in a bucket.
+
+use std::collections::HashSet;
+use std::time::Duration;
 
 use oci::RepositoryName;
 use uuid::Uuid;
 
 use super::open_uploads::UploadState;
-use crate::{Error, Registry};
+use crate::{Error, JobKind, Registry};
+
+/// The period of the search for leftovers. One search removes what the search before has found, so no request may
+/// take longer.
+const LEFTOVERS_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Registry {
     /// Removes uploads without new bytes for [`Policy::upload_expiry`](crate::Policy). Returns their number.
@@ -41,5 +48,30 @@ impl Registry {
         let was_there = was_there?;
         inner.blobs.abort(id).await?;
         Ok(was_there)
+    }
+
+    /// Removes what ended uploads have left in the bucket. Never returns.
+    pub(crate) async fn remove_leftovers_in_background(&self) {
+        let job = self.job_metrics(JobKind::Leftovers);
+        let mut ticks = tokio::time::interval(LEFTOVERS_PERIOD);
+        loop {
+            ticks.tick().await;
+            job.started();
+            let removed = self.remove_leftovers().await;
+            job.ended(&removed);
+            match removed {
+                Ok(0) => {}
+                Ok(removed) => tracing::info!(removed, "removed what ended uploads have left in the bucket"),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot remove what ended uploads have left in the bucket")
+                }
+            }
+        }
+    }
+
+    async fn remove_leftovers(&self) -> Result<usize, Error> {
+        let unfinished = self.metadata.unfinished_uploads().await?;
+        let known: HashSet<_> = unfinished.iter().map(|upload| upload.id).collect();
+        Ok(self.inner.blobs.remove_leftovers(&known).await?)
     }
 }

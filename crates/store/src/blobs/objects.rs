@@ -13,6 +13,7 @@
 //! - `keys`: the layout.
 //! - `service`: the clients of S3 and Azure.
 //! - `links`: the links of distribution in a bucket that is adopted.
+//! - `leftovers`: what ended uploads leave.
 //! - `lease`: the server that uses the bucket.
 //! - `place`: the state that the store and its writers share.
 //! - `tail`: saved bytes of an upload that are in no part.
@@ -26,6 +27,7 @@ mod cache;
 mod client;
 mod keys;
 mod lease;
+mod leftovers;
 pub(super) mod links;
 mod place;
 mod quarantine;
@@ -222,31 +224,15 @@ impl BlobStore for ObjectBlobs {
     async fn remove_stale_uploads(&self, known: &HashSet<Uuid>) -> Result<usize, StoreError> {
         let (uploads, ids) = (self.uploads.clone(), known.clone());
         let mut removed = blocking(move || uploads.remove_stale(&ids)).await?;
-        let is_known = |key: &str| self.keys.upload_id(key).is_some_and(|id| known.contains(&id));
-        for prefix in [self.keys.uploads(), self.keys.blobs()] {
-            for unfinished in self.bucket.unfinished(&prefix).await? {
-                if !is_known(&unfinished.key) {
-                    self.bucket.abort(&unfinished.key, &unfinished.id).await?;
-                    removed += 1;
-                }
-            }
-        }
-        // Complete uploads that a crash kept from their final keys.
-        let mut complete = self.bucket.list(self.keys.uploads());
-        while let Some((key, _)) = complete.try_next().await? {
-            if !is_known(&key) {
-                self.bucket.delete(&key).await?;
-                removed += 1;
-            }
-        }
-        let mut pieces = self.bucket.list(self.keys.tails());
-        while let Some((key, _)) = pieces.try_next().await? {
-            if !self.keys.tail_id(&key).is_some_and(|id| known.contains(&id)) {
-                self.bucket.delete(&key).await?;
-                removed += 1;
-            }
+        for leftover in self.leftovers(known).await? {
+            self.remove_leftover(&leftover).await?;
+            removed += 1;
         }
         Ok(removed)
+    }
+
+    async fn remove_leftovers(&self, known: &HashSet<Uuid>) -> Result<usize, StoreError> {
+        self.remove_old_leftovers(known).await
     }
 
     async fn delete(&self, digest: &Digest) -> Result<bool, StoreError> {

@@ -66,7 +66,7 @@ pub(super) struct Object {
 }
 
 /// A listed multipart upload that is neither complete nor aborted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Unfinished {
     pub(super) key: String,
     pub(super) id: String,

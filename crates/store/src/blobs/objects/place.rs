@@ -1,7 +1,7 @@
 //! The place of the blobs: the bucket and its keys, the sizes of parts, and the multipart uploads in
 //! progress.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,13 +9,14 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 use oci::{Algorithm, Digest, Digester};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{Mutex as AsyncMutex, OnceCell, Semaphore};
 use uuid::Uuid;
 
 use super::bucket::Bucket;
 use super::cache::DiskCache;
 use super::keys::Keys;
 use super::lease::Lease;
+use super::leftovers::Leftover;
 use crate::StoreError;
 use crate::blob_place::CACHE;
 use crate::blobs::Blob;
@@ -36,6 +37,8 @@ pub(in crate::blobs) struct ObjectBlobs {
     /// The multipart uploads that this process has begun or continued.
     pub(super) open: Arc<Mutex<HashMap<Uuid, Target>>>,
     pub(super) lease: Arc<Lease>,
+    /// Those that the last search has found.
+    pub(super) leftovers: Arc<AsyncMutex<HashSet<Leftover>>>,
     /// Whether another server takes the place of this one when it ends.
     pub(super) is_shared: bool,
     pub(super) spool_name: Arc<OnceCell<String>>,
@@ -102,6 +105,7 @@ impl ObjectBlobs {
             limits: Limits { renewal, ..Limits::default() },
             memory: Arc::new(Semaphore::new(PARTS_IN_MEMORY)),
             open: Arc::default(),
+            leftovers: Arc::default(),
             is_shared,
             spool_name: Arc::default(),
         })

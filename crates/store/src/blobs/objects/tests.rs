@@ -126,6 +126,11 @@ macro_rules! backend {
                 super::ended_upload_leaves_no_parts(&Place::on(&$server)).await;
             }
 
+            #[tokio::test]
+            async fn second_search_removes_leftovers() {
+                super::second_search_removes_leftovers(&Place::on(&$server)).await;
+            }
+
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn damaged_object_is_moved_aside() {
                 super::damaged_object_is_moved_aside(&Place::on(&$server)).await;
@@ -327,6 +332,41 @@ async fn overtaken_writer_damages_no_part(place: &Place) {
     old.write(self::content(begun, 9)).await.unwrap_err();
     new.commit(&sha256(&content)).await.unwrap();
     is(&blobs, &sha256(&content), &content).await;
+}
+
+async fn second_search_removes_leftovers(place: &Place) {
+    let blobs = place.in_parts();
+    let content = content(usize::try_from(3 * PART).unwrap(), 12);
+    let mut saved = upload(&place.in_parts(), &content, &[1 << 20]).await;
+    let state = saved.save().await.unwrap();
+    let open = upload(&blobs, &content, &[1 << 20]).await;
+    // A process that could not abort these.
+    let lost = upload(&place.in_parts(), &content, &[1 << 20]).await;
+    let mut named = place.in_parts().begin_known(Uuid::new_v4(), &sha256(b"other"), false).await.unwrap();
+    named.write(content.clone()).await.unwrap();
+    let (lost_id, named_id) = (lost.id(), named.id());
+    drop((saved, lost, named));
+    let copied = blobs.keys.upload(Uuid::new_v4());
+    blobs.bucket.put(&copied, vec![content.clone()]).await.unwrap();
+
+    let known = [state.id].into();
+    assert_eq!(blobs.remove_leftovers(&known).await.unwrap(), 0, "they may belong to requests");
+    let listed = blobs.bucket.unfinished(blobs.bucket.prefix()).await.unwrap();
+    let removed = blobs.remove_leftovers(&known).await.unwrap();
+    let left = blobs.bucket.unfinished(blobs.bucket.prefix()).await.unwrap();
+    // Azure lists no blocks.
+    assert_eq!(removed, 1 + listed.len() - left.len());
+    assert_eq!(left.len(), if listed.is_empty() { 0 } else { 2 }, "of {listed:?}");
+    assert_eq!(blobs.bucket.stat(&copied).await.unwrap().map(|object| object.size), None);
+    assert_eq!(blobs.remove_leftovers(&known).await.unwrap(), 0);
+    let resumed = blobs.resume(&state).await.unwrap();
+    resumed.commit(&sha256(&content)).await.unwrap();
+    open.commit(&sha256(&content)).await.unwrap();
+    is(&blobs, &sha256(&content), &content).await;
+    for id in [lost_id, named_id] {
+        blobs.abort(id).await.unwrap();
+    }
+    leaves_nothing(&blobs, place).await;
 }
 
 async fn ended_upload_leaves_no_parts(place: &Place) {

@@ -324,7 +324,7 @@ impl ObjectWriter {
             }
             self.blobs.copy(&key, &destination, size).await?;
             if let Err(error) = bucket.delete(&key).await {
-                tracing::warn!(%error, "the copy of an upload is left; the next start deletes it");
+                tracing::warn!(%error, "the copy of an upload is left; it is deleted later");
             }
         }
         Ok(lock)
