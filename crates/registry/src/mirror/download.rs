@@ -96,6 +96,10 @@ impl Mirror {
         let (repository, digest) = &entry.key;
         let registry = &self.inner.registry;
         let not_kept = |error: &dyn std::fmt::Display| FillError::NotKept(error.to_string());
+        // The request may have looked for the blob before the end of another fill, and for that fill afterwards.
+        if let Ok(blob) = registry.open_blob(repository, digest).await {
+            return Ok(blob.size);
+        }
         if let Some(size) = self.link_existing(upstream, repository, digest).await? {
             return Ok(size);
         }
