@@ -102,7 +102,7 @@ impl RetentionCommand {
 
 impl Options {
     async fn send(self, what: &str) -> Result<(), Failure> {
-        let request = RetentionRequest { repository: self.repository };
+        let request = RetentionRequest { repository: self.repository.clone() };
         let path = format!("/api/v1/retention/{what}");
         let report: RetentionReport = self
             .target
@@ -118,6 +118,13 @@ impl Options {
         if !deleted.is_empty() {
             output::print_list(self.format, &deleted)?;
             output::print("\n")?;
+        }
+        if repositories == 0 {
+            let subject = self.repository.map_or_else(|| "a repository".to_owned(), |name| name.to_string());
+            return output::print(format_args!(
+                "no retention rule is about {subject}: [[retention]] in the configuration sets rules, and so does \
+                 `PUT /api/v1/retention/rules`\n"
+            ));
         }
         let count = deleted.len();
         let tags = output::counted(count, "tag", "tags");

@@ -71,6 +71,7 @@ fn history_and_undo_work_with_and_without_server() {
 #[test]
 fn retention_run_is_previewed_and_taken_back() {
     let registry = Registry::at_rest();
+    assert!(registry.says("retention preview").starts_with("no retention rule is about a repository"));
     registry.says("tag team/app-1:v1 team/app-1:keep-1");
     let preview = registry.ruled_json("retention preview");
     assert_eq!(preview["deleted"][0]["tag"], "v1");
@@ -88,6 +89,8 @@ fn retention_run_is_previewed_and_taken_back() {
     assert!(text(&refused.stderr).contains("is immutable"), "{}", text(&refused.stderr));
     let said = success("retention run", &registry.ruled("retention run"));
     assert!(said.contains("wharfinger undo --run") && said.contains("takes it back until 2"), "{said}");
+    let other = registry.ruled("retention preview --repository other");
+    assert!(success("retention preview", &other).starts_with("no retention rule is about other:"));
 }
 
 #[test]
