@@ -14,7 +14,7 @@ pub enum JobKind {
     Eviction,
     /// The removal of idle uploads.
     Expiry,
-    /// The removal of what ended uploads have left in a bucket.
+    /// The removal of leftovers of ended uploads from a bucket.
     Leftovers,
     /// The move to other storage.
     Move,

@@ -1,4 +1,4 @@
-//! Expiry of idle uploads, and the search for what ended uploads have left in a bucket.
+//! Expiry of idle uploads, and the removal of leftovers of ended uploads from a bucket.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl Registry {
         Ok(was_there)
     }
 
-    /// Removes what ended uploads have left in the bucket. Never returns.
+    /// Removes leftovers of ended uploads from the bucket. Never returns.
     pub(crate) async fn remove_leftovers_in_background(&self) {
         let job = self.job_metrics(JobKind::Leftovers);
         let mut ticks = tokio::time::interval(LEFTOVERS_PERIOD);
@@ -61,9 +61,9 @@ impl Registry {
             job.ended(&removed);
             match removed {
                 Ok(0) => {}
-                Ok(removed) => tracing::info!(removed, "removed what ended uploads have left in the bucket"),
+                Ok(removed) => tracing::info!(removed, "removed leftovers of ended uploads from the bucket"),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot remove what ended uploads have left in the bucket")
+                    tracing::warn!(%error, "cannot remove leftovers of ended uploads from the bucket")
                 }
             }
         }

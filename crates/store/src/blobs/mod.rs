@@ -400,8 +400,8 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Deletes all uploads except `known`, and returns their number. Call it before the first upload begins.
     async fn remove_stale_uploads(&self, known: &HashSet<Uuid>) -> Result<usize, StoreError>;
 
-    /// Removes what ended uploads have left in a bucket, if the call before has found it as well: until then it
-    /// may belong to a request. `known` has the uploads that go on. Returns the number. Files leave nothing.
+    /// Removes leftovers of ended uploads from a bucket, if the call before has found them as well: until then
+    /// they may belong to a request. `known` has the uploads that go on. Returns the number. Files leave none.
     async fn remove_leftovers(&self, known: &HashSet<Uuid>) -> Result<usize, StoreError> {
         _ = known;
         Ok(0)

@@ -13,7 +13,7 @@
 //! - `keys`: the layout.
 //! - `service`: the clients of S3 and Azure.
 //! - `links`: the links of distribution in a bucket that is adopted.
-//! - `leftovers`: what ended uploads leave.
+//! - `leftovers`: leftovers of ended uploads.
 //! - `lease`: the server that uses the bucket.
 //! - `place`: the state that the store and its writers share.
 //! - `tail`: saved bytes of an upload that are in no part.

@@ -72,6 +72,13 @@ pub(super) struct Unfinished {
     pub(super) id: String,
 }
 
+/// A leftover of an ended upload.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Leftover {
+    Multipart(Unfinished),
+    Object(String),
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Uploads {

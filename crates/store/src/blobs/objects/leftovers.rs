@@ -1,24 +1,18 @@
-//! What ended uploads leave in the bucket: parts whose abort failed, and objects that a crash or an error kept
-//! from their final keys.
+//! Leftovers of ended uploads in the bucket: parts whose abort failed, and objects that a crash or an error
+//! kept from their final keys.
 
 use std::collections::HashSet;
 
 use futures_util::TryStreamExt as _;
 use uuid::Uuid;
 
-use super::bucket::Unfinished;
+use super::bucket::{Leftover, Unfinished};
 use super::place::ObjectBlobs;
 use crate::StoreError;
 
-/// Something in the bucket that belongs to no upload.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Leftover {
-    Multipart(Unfinished),
-    Object(String),
-}
-
 impl ObjectBlobs {
-    /// Lists what belongs neither to an upload in `known` nor to a multipart upload of this process.
+    /// Lists the leftovers: they belong neither to an upload in `known` nor to a multipart upload of this
+    /// process.
     pub(super) async fn leftovers(&self, known: &HashSet<Uuid>) -> Result<Vec<Leftover>, StoreError> {
         let mut found = Vec::new();
         let is_known = |id: Option<Uuid>| id.is_some_and(|id| known.contains(&id));

@@ -12,11 +12,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell, Semaphore};
 use uuid::Uuid;
 
-use super::bucket::Bucket;
+use super::bucket::{Bucket, Leftover};
 use super::cache::DiskCache;
 use super::keys::Keys;
 use super::lease::Lease;
-use super::leftovers::Leftover;
 use crate::StoreError;
 use crate::blob_place::CACHE;
 use crate::blobs::Blob;
@@ -37,7 +36,7 @@ pub(in crate::blobs) struct ObjectBlobs {
     /// The multipart uploads that this process has begun or continued.
     pub(super) open: Arc<Mutex<HashMap<Uuid, Target>>>,
     pub(super) lease: Arc<Lease>,
-    /// Those that the last search has found.
+    /// The leftovers that the last search has found.
     pub(super) leftovers: Arc<AsyncMutex<HashSet<Leftover>>>,
     /// Whether another server takes the place of this one when it ends.
     pub(super) is_shared: bool,
