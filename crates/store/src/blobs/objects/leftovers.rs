@@ -23,16 +23,12 @@ impl ObjectBlobs {
                 }
             }
         }
-        let mut complete = self.bucket.list(self.keys.uploads());
-        while let Some((key, _)) = complete.try_next().await? {
-            if !is_known(self.keys.upload_id(&key)) {
-                found.push(Leftover::Object(key));
-            }
-        }
-        let mut pieces = self.bucket.list(self.keys.tails());
-        while let Some((key, _)) = pieces.try_next().await? {
-            if !is_known(self.keys.tail_id(&key)) {
-                found.push(Leftover::Object(key));
+        for prefix in [self.keys.uploads(), self.keys.tails()] {
+            let mut objects = self.bucket.list(prefix);
+            while let Some((key, _)) = objects.try_next().await? {
+                if !is_known(self.keys.upload_id(&key).or_else(|| self.keys.tail_id(&key))) {
+                    found.push(Leftover::Object(key));
+                }
             }
         }
         Ok(found)
