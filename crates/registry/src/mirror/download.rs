@@ -97,8 +97,8 @@ impl Mirror {
         let registry = &self.inner.registry;
         let not_kept = |error: &dyn std::fmt::Display| FillError::NotKept(error.to_string());
         // The request may have looked for the blob before the end of another fill, and for that fill afterwards.
-        if let Ok(blob) = registry.open_blob(repository, digest).await {
-            return Ok(blob.size);
+        if let Ok(size) = registry.blob_size(repository, digest).await {
+            return Ok(size);
         }
         if let Some(size) = self.link_existing(upstream, repository, digest).await? {
             return Ok(size);
