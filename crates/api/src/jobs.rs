@@ -13,7 +13,7 @@ pub struct Jobs {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Job {
     /// `garbage-collection`, `retention`, `check`, `backup`, `upload-expiry`, `upload-leftovers`,
-    /// `repository-deletion`, `metadata-shipping` or `move`.
+    /// `upstream-prefetch`, `upstream-eviction`, `repository-deletion`, `metadata-shipping` or `move`.
     pub kind: String,
     /// Number of runs under way.
     pub running: u64,

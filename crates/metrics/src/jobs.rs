@@ -109,9 +109,15 @@ impl Job {
         self.end(true);
     }
 
-    /// Ends a run with the outcome of a result.
-    pub fn ended<T, E>(&self, result: &Result<T, E>) {
+    /// Does `work` as a run, and ends it with the outcome.
+    ///
+    /// # Errors
+    /// The error of `work`.
+    pub async fn run<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        self.started();
+        let result = work.await;
         self.end(result.is_err());
+        result
     }
 
     fn end(&self, has_failed: bool) {

@@ -124,10 +124,7 @@ impl Registry {
             let mut ticks = tokio::time::interval(EXPIRY_PERIOD);
             loop {
                 ticks.tick().await;
-                job.started();
-                let expired = registry.expire_uploads().await;
-                job.ended(&expired);
-                match expired {
+                match job.run(registry.expire_uploads()).await {
                     Ok(0) => {}
                     Ok(expired) => tracing::info!(expired, "removed expired uploads"),
                     Err(error) => tracing::warn!(%error, "cannot remove expired uploads"),

@@ -19,12 +19,9 @@ impl Registry {
     ) -> Result<Manifest, StoreError> {
         let _turn = self.inner.backup.lock().await;
         let job = self.job_metrics(JobKind::Backup);
-        job.started();
         let output = Counted { output, bytes: 0, job: job.clone() };
-        let written =
-            store::backup::write(&self.inner.directory, &self.metadata, configuration, output).await;
-        job.ended(&written);
-        written
+        let written = store::backup::write(&self.inner.directory, &self.metadata, configuration, output);
+        job.run(written).await
     }
 }
 

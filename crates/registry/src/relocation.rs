@@ -70,10 +70,7 @@ impl Registry {
         to: Relocation,
         progress: impl Fn(RelocationProgress) + Send + Sync + 'static,
     ) -> Result<RelocationReport, Error> {
-        let job = self.job_metrics(JobKind::Move);
-        job.started();
-        let moved = self.relocate_all(to, progress).await;
-        job.ended(&moved);
+        let moved = self.job_metrics(JobKind::Move).run(self.relocate_all(to, progress)).await;
         if moved.is_ok() {
             tracing::info!("the registry was moved: restart the server with the new settings");
         }

@@ -88,9 +88,7 @@ impl Registry {
 
     pub(crate) async fn run_deletion(&self, job: &Job) -> Result<(), Error> {
         let metrics = self.job_metrics(JobKind::RepositoryDeletion);
-        metrics.started();
-        let ended = self.run_steps(job, &metrics).await;
-        metrics.ended(&ended);
+        let ended = metrics.run(self.run_steps(job, &metrics)).await;
         self.inner.schedule.deleted();
         ended
     }

@@ -114,15 +114,10 @@ impl Registry {
             return Err(Error::DeleteDisabled);
         }
         let job = self.job_metrics(JobKind::Retention);
-        if !is_preview {
-            job.started();
-        }
         let mut report = RetentionReport::default();
         let progress = |repositories| job.progress(repositories);
-        let retained = self.retain_all(only, is_preview, progress, &mut report).await;
-        if !is_preview {
-            job.ended(&retained);
-        }
+        let retain = self.retain_all(only, is_preview, progress, &mut report);
+        let retained = if is_preview { retain.await } else { job.run(retain).await };
         if let Err(error) = retained {
             if let (Some(run), deleted @ 1..) = (&report.run, report.deleted.len()) {
                 tracing::warn!(

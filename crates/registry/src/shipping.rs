@@ -52,10 +52,7 @@ impl Registry {
         let mut has_failed = false;
         loop {
             tokio::time::sleep(interval).await;
-            job.started();
-            let shipped = self.ship().await;
-            job.ended(&shipped);
-            match shipped {
+            match job.run(self.ship()).await {
                 Ok(()) if has_failed => {
                     has_failed = false;
                     tracing::info!("the metadata are shipped to the bucket again");

@@ -221,14 +221,11 @@ impl Registry {
     ) -> Result<Checked, Error> {
         let _alone = self.inner.checking.lock().await;
         let job = self.job_metrics(JobKind::Check);
-        job.started();
         let counted = |repositories, bytes| {
             job.progress(if repositories > 0 { repositories } else { bytes });
             progress(repositories, bytes)
         };
-        let checked = self.check_all(options, counted).await;
-        job.ended(&checked);
-        checked
+        job.run(self.check_all(options, counted)).await
     }
 
     async fn check_all(

@@ -211,10 +211,7 @@ impl Registry {
     ) -> Result<Collected, Error> {
         let _running = self.inner.collector.running.lock().await;
         let metrics = self.job_metrics(JobKind::Collection);
-        metrics.started();
-        let outcome = self.collect_alone(pace, &metrics, progress).await;
-        metrics.ended(&outcome);
-        outcome
+        metrics.run(self.collect_alone(pace, &metrics, progress)).await
     }
 
     async fn collect_alone(

@@ -106,11 +106,8 @@ impl Mirror {
         let job = self.inner.registry.job_metrics(JobKind::Eviction);
         let mut attempts = 0;
         loop {
-            job.started();
             room.left.store(i64::MAX, Ordering::Relaxed);
-            let evicted = self.evict().await;
-            job.ended(&evicted);
-            let left = match evicted {
+            let left = match job.run(self.evict()).await {
                 Ok(left) => left,
                 Err(error) => {
                     tracing::warn!(%error, "cannot evict cached images; trying again");

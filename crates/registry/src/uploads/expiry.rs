@@ -56,10 +56,7 @@ impl Registry {
         let mut ticks = tokio::time::interval(LEFTOVERS_PERIOD);
         loop {
             ticks.tick().await;
-            job.started();
-            let removed = self.remove_leftovers().await;
-            job.ended(&removed);
-            match removed {
+            match job.run(self.remove_leftovers()).await {
                 Ok(0) => {}
                 Ok(removed) => tracing::info!(removed, "removed leftovers of ended uploads from the bucket"),
                 Err(error) => {
