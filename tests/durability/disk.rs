@@ -5,6 +5,10 @@
 //! commit of its journal or a flush by age. The periods of the latter two are longer than a test. A shutdown
 //! of the file system drops these writes at one moment, as a power failure does. A copy of the image would
 //! not be of one moment.
+//!
+//! The mounts are in a mount namespace of the test's thread, which its processes share. A namespace that
+//! another test makes would otherwise copy them, and the kernel keeps a file system until its last mount is
+//! gone: after a shutdown the next mount of the image would be of the same dead file system.
 
 use std::fs;
 use std::os::fd::AsRawFd as _;
@@ -36,8 +40,17 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// Gives this thread, and the threads and processes that it starts, a mount namespace of their own.
+fn enter_mount_namespace() {
+    // SAFETY: no pointer is passed, and the call changes this thread alone.
+    let made = unsafe { libc::unshare(libc::CLONE_NEWNS) };
+    assert_eq!(made, 0, "a mount namespace, which takes root: {}", std::io::Error::last_os_error());
+    run("mount", &["--make-rslave", "/"]);
+}
+
 impl Disk {
     pub(crate) fn new(mib: usize) -> Disk {
+        enter_mount_namespace();
         let scratch = TempDir::new().unwrap();
         let [memory, mount] = ["memory", "mount"].map(|name| scratch.path().join(name));
         fs::create_dir(&memory).unwrap();
