@@ -35,6 +35,10 @@ use crate::{Error, JobKind, Registry};
 
 /// Candidates of one transaction: a bound on the wait of pushes.
 const BATCH: usize = 128;
+/// The same for a collection in the background.
+const SHORT_BATCH: usize = 32;
+/// The longest pause after a batch. A batch that takes longer waits for a disk or a bucket most of the time.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// Files that are listed in memory at a time.
 const FILES: usize = 512;
 /// The least time for which a blob is kept that no manifest needs yet.
@@ -185,11 +189,27 @@ pub(crate) struct Collector {
 /// How fast a collection works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// Half of the speed: it pauses after each batch for as long as the batch took. It keeps items for pushes
-    /// that began before the last restart.
+    /// A tenth of the time, in short batches. It keeps items for pushes that began before the last restart.
     Background,
     /// Full speed, for an operator who waits.
     Now,
+}
+
+impl Pace {
+    fn batch(self) -> usize {
+        match self {
+            Self::Background => SHORT_BATCH,
+            Self::Now => BATCH,
+        }
+    }
+
+    /// The pause after a batch that took this time.
+    fn pause(self, batch: Duration) -> Duration {
+        match self {
+            Self::Background => (batch * 9).min(LONGEST_PAUSE),
+            Self::Now => Duration::ZERO,
+        }
+    }
 }
 
 impl Registry {
@@ -414,10 +434,10 @@ impl<P: Fn(&Collected) -> bool + Send + Sync> Run<'_, P> {
     }
 
     async fn trash(&mut self) -> Result<usize, Error> {
-        let mut total = 0;
+        let (mut total, batch) = (0, self.pace.batch());
         while !self.stopped {
             let begun = Instant::now();
-            let purged = self.registry.metadata.purge_trash(self.periods, SystemTime::now(), BATCH).await?;
+            let purged = self.registry.metadata.purge_trash(self.periods, SystemTime::now(), batch).await?;
             if purged.rows == 0 {
                 break;
             }
@@ -437,7 +457,7 @@ impl<P: Fn(&Collected) -> bool + Send + Sync> Run<'_, P> {
         while !self.stopped {
             let begun = Instant::now();
             let now = SystemTime::now();
-            let due = metadata.due_candidates(stage, self.periods, now, after, BATCH).await?;
+            let due = metadata.due_candidates(stage, self.periods, now, after, self.pace.batch()).await?;
             after = due.last().cloned();
             if after.is_none() {
                 break;
@@ -459,10 +479,10 @@ impl<P: Fn(&Collected) -> bool + Send + Sync> Run<'_, P> {
     async fn content(&mut self) -> Result<usize, Error> {
         let inner = &self.registry.inner;
         let metadata = &self.registry.metadata;
-        let (mut total, mut after) = (0, None);
+        let (mut total, mut after, batch) = (0, None, self.pace.batch());
         while !self.stopped {
             let begun = Instant::now();
-            let due = metadata.due_content(self.periods, SystemTime::now(), after, BATCH).await?;
+            let due = metadata.due_content(self.periods, SystemTime::now(), after, batch).await?;
             after = due.last().cloned();
             if after.is_none() {
                 break;
@@ -494,9 +514,9 @@ impl<P: Fn(&Collected) -> bool + Send + Sync> Run<'_, P> {
             tracing::debug!(%error, "cannot record the progress of a garbage collection");
         }
         self.stopped |= !(self.progress)(&self.collected);
-        match self.pace {
-            Pace::Background => tokio::time::sleep(begun.elapsed()).await,
-            Pace::Now => tokio::task::yield_now().await,
+        match self.pace.pause(begun.elapsed()) {
+            Duration::ZERO => tokio::task::yield_now().await,
+            pause => tokio::time::sleep(pause).await,
         }
     }
 }
