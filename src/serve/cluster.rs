@@ -30,6 +30,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The time without a renewal of the lease of the bucket after which a primary counts as suspended. It renews
 /// each 5 to 10 seconds.
 const SUSPENDED: Duration = Duration::from_secs(30);
+/// The same for a new primary that has not renewed it yet. It may be changing the schema of a large database.
+const STARTING: Duration = Duration::from_secs(600);
 /// The number of failed checks of an address after which the log says so.
 const REPORTED: u32 = 5;
 /// The time for a starting primary to make the schema.
@@ -83,7 +85,7 @@ pub(super) async fn role(registry: &Registry, config: &Config) -> Result<Role, S
     let role = Role::primary().ok_or(ServeError::Random)?;
     if let Role::Primary { secret } = &role {
         let (address, secret) = (address.as_str().to_owned(), secret.clone());
-        registry.announce_primary(Primary { address, secret, has_own_schema: true }).await?;
+        registry.announce_primary(address, secret).await?;
     }
     tracing::info!(address = address.as_str(), "this server is the primary of the registry");
     Ok(role)
@@ -135,12 +137,13 @@ async fn await_vacancy(registry: &Registry, forwarder: &Forwarder, config: &Conf
     loop {
         ticks.tick().await;
         let looked = watch.look().await;
-        if looked.as_ref().is_ok_and(Option::is_some) && lease.is_old(registry).await {
+        if let Ok(Some(primary)) = &looked
+            && lease.is_old(registry, primary.epoch).await
+        {
             tracing::warn!(
-                limit = ?SUSPENDED,
                 "the primary server has not renewed its lease, as if it was suspended; its session with the database is ended"
             );
-            if let Err(error) = watch.end_primary().await {
+            if let Err(error) = watch.end_primary(primary.epoch).await {
                 tracing::warn!(%error, "cannot end the session of the primary server");
             }
         }
@@ -196,36 +199,41 @@ async fn find(forwarder: &Forwarder, primary: &Primary, config: &Config) -> Resu
 /// Looks at the lease of the bucket, which a primary renews.
 #[derive(Default)]
 struct LeaseWatch {
-    /// The last renewal, and when this server first saw it.
-    seen: Option<(Uuid, Instant)>,
+    seen: Option<SeenLease>,
     looked: Option<Instant>,
 }
 
+/// The last renewal of a lease.
+struct SeenLease {
+    /// That of the primary at the time.
+    epoch: i64,
+    renewal: Uuid,
+    /// When this server first saw it.
+    since: Instant,
+    /// The time after which it is old.
+    limit: Duration,
+}
+
 impl LeaseWatch {
-    /// Whether the lease has not been renewed for a long time. A failed look begins anew.
-    async fn is_old(&mut self, registry: &Registry) -> bool {
+    /// Whether the primary of an epoch has not renewed the lease for a long time. A failed look begins anew.
+    async fn is_old(&mut self, registry: &Registry, epoch: i64) -> bool {
         if self.looked.is_some_and(|looked| looked.elapsed() < LOOK * 5) {
             return false;
         }
         self.looked = Some(Instant::now());
-        match registry.lease_renewal().await {
-            Ok(Some(renewal)) => match self.seen {
-                Some((seen, since)) if seen == renewal => {
-                    let is_old = since.elapsed() > SUSPENDED;
-                    if is_old {
-                        self.seen = None;
-                    }
-                    is_old
-                }
-                _ => {
-                    self.seen = Some((renewal, Instant::now()));
-                    false
-                }
-            },
-            Ok(None) | Err(_) => {
-                self.seen = None;
-                false
+        let seen = self.seen.take();
+        let Ok(Some(renewal)) = registry.lease_renewal().await else { return false };
+        let limit = match seen {
+            Some(seen) if seen.epoch == epoch && seen.renewal == renewal => {
+                let is_old = seen.since.elapsed() > seen.limit;
+                self.seen = (!is_old).then_some(seen);
+                return is_old;
             }
-        }
+            // The lease is still that of the primary before.
+            Some(seen) if seen.renewal == renewal => STARTING,
+            _ => SUSPENDED,
+        };
+        self.seen = Some(SeenLease { epoch, renewal, since: Instant::now(), limit });
+        false
     }
 }

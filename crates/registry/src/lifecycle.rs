@@ -10,7 +10,6 @@ use store::adopt::Report;
 use store::blob_journal::BlobJournal;
 use store::blobs::Claim;
 use store::directory::Content;
-use store::metadata::Primary;
 use store::object_settings::SharedKey;
 use store::rebuild::rebuild_if_missing;
 use store::shipping::Shipping;
@@ -205,8 +204,8 @@ impl Registry {
     ///
     /// # Errors
     /// The errors of the store.
-    pub async fn announce_primary(&self, primary: Primary) -> Result<(), Error> {
-        Ok(self.metadata.announce_primary(primary).await?)
+    pub async fn announce_primary(&self, address: String, secret: String) -> Result<(), Error> {
+        Ok(self.metadata.announce_primary(address, secret).await?)
     }
 
     /// The last renewal of the lease of the bucket. `None` if no server holds it.

@@ -386,7 +386,10 @@ impl Subject {
                 done(registry.delete_manifest(&name(repository), &target).await.map(drop))
             }
             O::Retention { is_preview } => {
+                let previewed = registry.run_retention(None, true).await.unwrap();
                 let report = registry.run_retention(None, is_preview).await.unwrap();
+                assert_eq!(previewed.deleted, report.deleted);
+                assert_eq!((previewed.repositories, previewed.kept), (report.repositories, report.kept));
                 if !is_preview {
                     self.run = report.run;
                 }

@@ -109,9 +109,6 @@ pub enum StoreError {
         /// Their maximum number.
         most: usize,
     },
-    /// A preview has ended, and its transaction is rolled back. Nothing outside the metadata gets it.
-    #[error("the changes are rolled back")]
-    RolledBack,
     /// The store is closing, or one of its tasks panicked.
     #[error("the store is shut down")]
     Closed,

@@ -1,6 +1,8 @@
 //! Erasure of content at once, such as a leaked secret: from repositories, trash, caches, the view and the
 //! disk.
 
+use std::time::Duration;
+
 use oci::{Digest, RepositoryName};
 use store::metadata::collection::DueContent;
 
@@ -45,7 +47,7 @@ impl Registry {
                 }
                 drop(deletion);
                 inner.guards.store(&digest).await.linked();
-                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             };
             let erased = registry.metadata.erase(&repository, &digest, everywhere).await?;
             let Some(erased) = erased else {

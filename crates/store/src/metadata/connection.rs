@@ -193,7 +193,6 @@ pub(super) fn copy_error(error: &StoreError) -> StoreError {
         StoreError::Full { what } => StoreError::Full { what: what.clone() },
         StoreError::DatabaseGone(path) => StoreError::DatabaseGone(path.clone()),
         StoreError::Closed => StoreError::Closed,
-        StoreError::RolledBack => StoreError::RolledBack,
         StoreError::Moving => StoreError::Moving,
         StoreError::Replica => StoreError::Replica,
         StoreError::ContentGone(path) => StoreError::ContentGone(path.clone()),

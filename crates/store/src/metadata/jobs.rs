@@ -178,8 +178,8 @@ fn delete_manifests(
     Ok(blobs.len())
 }
 
-/// Deletes the next links that no manifest of the repository needs. Returns their number and the next cursor,
-/// or `None` at the end.
+/// Deletes the next links that no manifest of the repository needs, except those of a push since the start.
+/// Returns their number and the next cursor, or `None` at the end.
 fn delete_links(
     sql: Sql<'_>,
     (id, name): Repository<'_>,
@@ -188,8 +188,8 @@ fn delete_links(
 ) -> Result<Option<(usize, i64)>, StoreError> {
     let blobs: Vec<(i64, Digest)> = sql.all(
         "SELECT l.blob, b.digest FROM blob_links l JOIN blobs b ON b.id = l.blob
-         WHERE l.repository = ?1 AND l.blob > ?2 ORDER BY l.blob LIMIT ?3",
-        params![id, after, columns::limit_in(ROWS)],
+         WHERE l.repository = ?1 AND l.blob > ?2 AND l.linked_at <= ?3 ORDER BY l.blob LIMIT ?4",
+        params![id, after, started_at, columns::limit_in(ROWS)],
         |row| Ok((row.get(0)?, columns::digest(row, 1)?)),
     )?;
     let Some((last, _)) = blobs.last().copied() else { return Ok(None) };
@@ -254,7 +254,10 @@ mod tests {
         let mut image = tagged("app", "new", &["new"]);
         image.parts = vec![layer("layer")];
         put(&metadata, image).await;
+        // Its manifest follows.
+        metadata.link_blob(&name("app"), &digest("uploaded"), 100).await.unwrap();
         while metadata.delete_step(&job).await.unwrap() != JobStep::Done {}
+        assert_eq!(metadata.blob(&name("app"), &digest("uploaded")).await.unwrap(), Some(100));
         assert_eq!(metadata.manifests(&name("app"), None, 10).await.unwrap().len(), 1);
         assert!(metadata.manifest(&name("app"), &by_tag("new")).await.unwrap().is_some());
         assert_eq!(metadata.blob(&name("app"), &digest("layer")).await.unwrap(), Some(100));

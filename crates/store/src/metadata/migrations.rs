@@ -78,6 +78,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(29, "media types of webhooks", "0029_webhook_media_types.sql", both),
     migration!(30, "restorations of the database", "0030_restoration.sql", both),
     migration!(31, "indexes and statistics for deletions", "0031_deletions.sql", both),
+    migration!(32, "deleted manifests of upstreams", "0032_deleted_fetched.sql", both),
 ];
 
 /// The first schema for PostgreSQL, and its version.
@@ -407,6 +408,7 @@ mod tests {
             30 => "UPDATE identity SET restoration = '0123456789abcdef'".to_owned(),
             // An index, and statistics for the planner.
             31 => String::new(),
+            32 => "UPDATE deleted_manifests SET fetched = 1".to_owned(),
             version => panic!("the migration to version {version} has no rows"),
         }
     }

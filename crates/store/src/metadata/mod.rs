@@ -442,25 +442,6 @@ impl Metadata {
         self.run(durability, OnFull::UseBallast, operation).await
     }
 
-    /// Runs an operation in a transaction of its own, which is rolled back. A savepoint would do as well, but in
-    /// one the bookkeeping of SQLite for a statement grows with the changed pages.
-    async fn preview<T: Send + 'static>(
-        &self,
-        operation: impl Fn(Sql<'_>) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (give, given) = std::sync::mpsc::channel();
-        let rolled_back = self.free(Durability::Bulk, move |sql| -> Result<(), StoreError> {
-            // The receiver waits below.
-            let _ = give.send(operation(sql.silently())?);
-            Err(StoreError::RolledBack)
-        });
-        match rolled_back.await {
-            Err(StoreError::RolledBack) => given.try_recv().map_err(|_| StoreError::Closed),
-            Err(error) => Err(error),
-            Ok(()) => Err(StoreError::Closed),
-        }
-    }
-
     async fn run<T: Send + 'static>(
         &self,
         durability: Durability,

@@ -23,6 +23,8 @@ pub struct Primary {
     pub address: String,
     /// The secret of their requests.
     pub secret: String,
+    /// The number of times that a server has become the primary.
+    pub epoch: i64,
     /// Whether the schema of the database is that of this program. Otherwise this program does not read it.
     pub has_own_schema: bool,
 }
@@ -38,11 +40,11 @@ impl Metadata {
     ///
     /// # Errors
     /// The errors of the database.
-    pub async fn announce_primary(&self, primary: Primary) -> Result<(), StoreError> {
+    pub async fn announce_primary(&self, address: String, secret: String) -> Result<(), StoreError> {
         self.write(Durability::Disk, move |sql| {
             sql.run(
                 "UPDATE writer SET address = ?1, secret = ?2",
-                params![primary.address.as_str(), primary.secret.as_str()],
+                params![address.as_str(), secret.as_str()],
             )?;
             Ok(())
         })
@@ -96,13 +98,13 @@ impl PrimaryWatch {
         .await
     }
 
-    /// Ends the session of the primary, which holds the lock. For a primary that is suspended.
+    /// Ends the session of the primary of an epoch, which holds the lock. For a primary that is suspended.
     ///
     /// # Errors
     /// [`StoreError::Directory`] if PostgreSQL cannot be asked.
-    pub async fn end_primary(&self) -> Result<(), StoreError> {
+    pub async fn end_primary(&self, epoch: i64) -> Result<(), StoreError> {
         let url = self.url.clone();
-        blocking(move || end_holder(&connect(&url)?)).await
+        blocking(move || end_holder(&connect(&url)?, epoch)).await
     }
 }
 
@@ -115,8 +117,8 @@ fn primary(session: &Session) -> Result<Option<Primary>, StoreError> {
         return Ok(None);
     }
     let has_own_schema = migrations::server_version(session)? == migrations::SCHEMA_VERSION;
-    let read = Sql::server(session).first("SELECT address, secret FROM writer", &[], |row| {
-        Ok(Primary { address: row.get(0)?, secret: row.get(1)?, has_own_schema })
+    let read = Sql::server(session).first("SELECT address, secret, epoch FROM writer", &[], |row| {
+        Ok(Primary { address: row.get(0)?, secret: row.get(1)?, epoch: row.get(2)?, has_own_schema })
     });
     read?.map(Some).ok_or_else(|| StoreError::Damaged("the database has no writer".to_owned()))
 }

@@ -180,13 +180,14 @@ pub(super) fn is_lock_free(session: &Session) -> Result<bool, StoreError> {
     Ok(is_free)
 }
 
-/// Ends the session that has the right to write.
-pub(super) fn end_holder(session: &Session) -> Result<(), StoreError> {
+/// Ends the session that has the right to write, if it is that of an epoch.
+pub(super) fn end_holder(session: &Session, epoch: i64) -> Result<(), StoreError> {
     let end = "SELECT COUNT(PG_TERMINATE_BACKEND(pid)) FROM pg_locks
         WHERE locktype = 'advisory' AND granted AND classid = CAST(?1 AS INT4) AND pid <> PG_BACKEND_PID()
           AND database = (SELECT oid FROM pg_database WHERE datname = CURRENT_DATABASE())
-          AND objid = (SELECT oid FROM pg_namespace WHERE nspname = CURRENT_SCHEMA())";
-    Sql::server(session).first(end, params![LOCK], |row| row.get::<i64>(0))?;
+          AND objid = (SELECT oid FROM pg_namespace WHERE nspname = CURRENT_SCHEMA())
+          AND EXISTS (SELECT 1 FROM writer WHERE epoch = ?2)";
+    Sql::server(session).first(end, params![LOCK, epoch], |row| row.get::<i64>(0))?;
     Ok(())
 }
 

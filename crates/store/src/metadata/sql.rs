@@ -80,11 +80,6 @@ impl<'a> Sql<'a> {
         Self { has_tag_rules: false, ..self }
     }
 
-    /// The same connection, which records no effects because they will be rolled back.
-    pub(super) fn silently(self) -> Self {
-        Self { effects: None, ..self }
-    }
-
     /// The operator's rules.
     pub(super) fn rules(self) -> Option<&'a dyn ChangeRules> {
         self.rules

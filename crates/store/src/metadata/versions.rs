@@ -237,7 +237,7 @@ mod tests {
     use super::super::fixtures::postgres::{SERVER, Suspended, psql, with_schema};
     use super::super::fixtures::{by_tag, manifest, name, put, tag, tagged};
     use super::super::writer::Durability;
-    use super::super::{ChangeKind, Primary, PrimaryWatch, PullCount};
+    use super::super::{ChangeKind, PrimaryWatch, PullCount};
     use super::*;
     use crate::database_url::ServerRole;
 
@@ -341,12 +341,12 @@ mod tests {
         let url = DatabaseUrl::parse(&both.text).unwrap().with_role(ServerRole::Primary);
         let refused = Metadata::connect(&url, directory.path()).err().expect("there is one");
         assert!(matches!(refused, StoreError::HasPrimary(_)), "{refused}");
-        let announced =
-            Primary { address: "http://one".to_owned(), secret: "secret".to_owned(), has_own_schema: true };
-        both.other.announce_primary(announced.clone()).await.unwrap();
+        both.other.announce_primary("http://one".to_owned(), "secret".to_owned()).await.unwrap();
         let watch = PrimaryWatch::new(url.clone());
-        let looked = watch.look().await;
-        assert!(looked.unwrap() == Some(announced));
+        let looked = watch.look().await.unwrap().unwrap();
+        assert_eq!((looked.address.as_str(), looked.secret.as_str()), ("http://one", "secret"));
+        watch.end_primary(looked.epoch - 1).await.unwrap();
+        assert!(watch.look().await.unwrap() == Some(looked), "the session of another epoch goes on");
         both.other.close().await;
         let looked = watch.look().await;
         assert!(looked.unwrap().is_none());

@@ -126,7 +126,7 @@ fn note(sql: Sql<'_>, change: &Seen) -> Result<(), StoreError> {
         None => Ok(None),
     };
     match change.kind {
-        ChangeKind::ManifestPut => {
+        ChangeKind::ManifestPut | ChangeKind::ManifestRestored => {
             if let Some(blob) = blob(&change.digest)? {
                 forget_manifest(sql, id, blob)?;
                 lost(sql, &repository, blob, None)?;

@@ -1,6 +1,8 @@
 //! Eviction: removes manifests and blobs that came from upstream registries and can be fetched again, those
 //! first that were pushed and pulled longest ago.
 
+use std::collections::HashSet;
+
 use oci::{Digest, RepositoryName};
 
 use super::super::rows::repositories::find;
@@ -121,11 +123,15 @@ impl Metadata {
     }
 
     /// Removes manifests and blobs from their repositories, and marks content for deletion that nothing else
-    /// holds. Content that belonged to a manifest alone becomes a candidate of the next collection.
+    /// holds. Content that belonged to a manifest alone becomes a candidate of the next collection. A manifest
+    /// to which pushed content belongs stays, because that content would go with it.
     pub async fn evict(&self, content: Vec<(RepositoryName, Digest)>) -> Result<Vec<DueContent>, StoreError> {
         self.free(Durability::Disk, move |sql| {
             let mut due = Vec::new();
             for (repository, digest) in &content {
+                if has_pushed(sql, repository, digest)? {
+                    continue;
+                }
                 let erased = erase(sql.without_tag_rules(), repository, digest, false)?;
                 due.extend(erased.and_then(|erased| erased.content));
             }
@@ -133,6 +139,37 @@ impl Metadata {
         })
         .await
     }
+}
+
+/// Whether a manifest has a child, a referrer or a signature that was pushed, also through others.
+fn has_pushed(sql: Sql<'_>, repository: &RepositoryName, digest: &Digest) -> Result<bool, StoreError> {
+    let (Some(id), Some(blob)) = (find(sql, repository)?, holders::find_content(sql, digest)?) else {
+        return Ok(false);
+    };
+    let (mut waiting, mut seen) = (vec![blob], HashSet::from([blob]));
+    while let Some(blob) = waiting.pop() {
+        let Some((digest, _)) = holders::record(sql, blob)? else { continue };
+        let mut belonging: Vec<i64> = sql.all(
+            "SELECT blob FROM manifest_parts WHERE manifest = ?2 AND is_manifest = 1
+             UNION SELECT blob FROM referrers WHERE repository = ?1 AND subject = ?3",
+            params![id, blob, columns::key(&digest)],
+            |row| row.get(0),
+        )?;
+        belonging.extend(holders::fallback_tags(sql, id, &digest)?.into_iter().map(|(_, target)| target));
+        for blob in belonging {
+            let is_fetched = sql.first(
+                "SELECT fetched FROM manifests WHERE repository = ?1 AND blob = ?2",
+                params![id, blob],
+                |row| row.get::<bool>(0),
+            )?;
+            match is_fetched {
+                Some(false) => return Ok(true),
+                Some(true) if seen.insert(blob) => waiting.push(blob),
+                _ => {}
+            }
+        }
+    }
+    Ok(false)
 }
 
 fn needs(
@@ -179,6 +216,9 @@ mod tests {
         put(&metadata, fetched("docker.io/pushed", "7")).await;
         put(&metadata, tagged("docker.io/pushed", "7", &["7"])).await;
         put(&metadata, fetched("docker.io/pushed", "7")).await;
+        // One that was restored is one of the upstream again.
+        metadata.delete_manifest(&name("docker.io/a"), &digest("1")).await.unwrap();
+        metadata.restore_manifest(&name("docker.io/a"), &digest("1")).await.unwrap().unwrap();
         let mut found = Vec::new();
         let mut after = None;
         loop {
@@ -191,6 +231,29 @@ mod tests {
         let mut expected = ["1", "2", "3", "4"].map(digest);
         expected.sort();
         assert_eq!(found, expected);
+    }
+
+    #[tokio::test]
+    async fn manifest_stays_while_pushed_content_belongs_to_it() {
+        let (metadata, _directory) = empty();
+        let app = name("docker.io/app");
+        let image = |content: &str| fetched("docker.io/app", content);
+        for content in ["signed", "described", "child", "plain"] {
+            put(&metadata, image(content)).await;
+        }
+        let index =
+            PutManifest { parts: vec![child("child")], is_index: true, ..fetched("docker.io/app", "index") };
+        put(&metadata, index).await;
+        for (content, subject) in [("signature", "signed"), ("scan", "child")] {
+            let tag = oci::CosignKind::ALL[0].tag_of(&digest(subject)).unwrap();
+            put(&metadata, tagged("docker.io/app", content, &[tag.as_str()])).await;
+        }
+        let sbom = PutManifest { subject: Some(digest("described")), ..tagged("docker.io/app", "sbom", &[]) };
+        put(&metadata, sbom).await;
+        for content in ["signed", "described", "child", "index", "plain"] {
+            let due = metadata.evict(vec![(app.clone(), digest(content))]).await.unwrap();
+            assert_eq!(due.len(), usize::from(content == "plain"), "{content}");
+        }
     }
 
     #[tokio::test]

@@ -57,6 +57,8 @@ impl Metadata {
         now: SystemTime,
     ) -> Result<Vec<Removed>, StoreError> {
         self.free(Durability::Process, move |sql| {
+            // A fallback tag goes with its subject, whatever the rules on tags say.
+            let sql = sql.without_tag_rules();
             let mut removed = Vec::new();
             // A tag may have moved since the candidates were listed. If there were many changes, the next
             // call goes on.
@@ -95,7 +97,7 @@ impl Metadata {
         if !is_due {
             return Ok(Purged::default());
         }
-        self.free(Durability::Process, move |sql| purge(sql, before, limit)).await
+        self.free(Durability::Process, move |sql| purge(sql.without_tag_rules(), before, limit)).await
     }
 }
 

@@ -1,10 +1,14 @@
 //! Tests of the collection in the metadata alone. `crates/registry/tests/collection.rs` tests it with files.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+use accounts::Actor;
+use oci::{CosignKind, RepositoryName, Tag};
 
 use super::super::fixtures::{child, digest, empty, layer, name, open, put, tag, tagged};
 use super::super::writer::Durability;
-use super::super::{Import, Metadata, ViewStamp};
+use super::super::{ChangeRules, Import, Metadata, Quota, QuotaUsage, TagRefusal, ViewStamp};
 use super::{Due, Periods, Stage};
 
 const AT_ONCE: Periods =
@@ -61,6 +65,68 @@ async fn links_to_content_of_many_are_collected() {
     metadata.delete_manifest(&name("app3"), &digest("m3")).await.unwrap();
     assert_eq!(collect(&metadata, AT_ONCE).await, sorted(&["m3"]));
     assert_eq!((size("app3").await, size("app4").await), (None, Some(100)));
+}
+
+/// Signatures are protected.
+struct KeepSignatures;
+
+impl ChangeRules for KeepSignatures {
+    fn may_move(&self, _: &RepositoryName, _: &Tag, _: &Actor) -> Result<(), TagRefusal> {
+        Ok(())
+    }
+
+    fn may_delete(&self, _: &RepositoryName, tag: &Tag, _: &Actor) -> Result<(), TagRefusal> {
+        match tag.as_str().ends_with(".sig") {
+            true => Err(TagRefusal { is_immutable: false, pattern: "*.sig".to_owned() }),
+            false => Ok(()),
+        }
+    }
+
+    fn has_tag_rules(&self, _: &RepositoryName) -> bool {
+        true
+    }
+
+    fn quotas(&self, _: &RepositoryName) -> Vec<Quota> {
+        Vec::new()
+    }
+
+    fn quotas_text(&self) -> String {
+        String::new()
+    }
+
+    fn quota_is_nearly_reached(&self, _: &QuotaUsage) {}
+}
+
+#[tokio::test]
+async fn protected_signature_goes_with_its_image() {
+    for (content, is_untagged) in [("m", false), ("untagged", true)] {
+        let (metadata, _directory) = empty();
+        metadata.register_collection().await.unwrap();
+        metadata.obey(Arc::new(KeepSignatures)).await.unwrap();
+        let signature = CosignKind::ALL[0].tag_of(&digest(content)).unwrap();
+        put(&metadata, tagged("app", content, &["a"])).await;
+        put(&metadata, tagged("app", &format!("signature of {content}"), &[signature.as_str()])).await;
+        if is_untagged {
+            metadata.delete_tag(&name("app"), &tag("a")).await.unwrap();
+        } else {
+            metadata.delete_manifest(&name("app"), &digest(content)).await.unwrap();
+        }
+        let collected = collect(&metadata, AT_ONCE).await;
+        assert_eq!(collected, sorted(&[content, &format!("signature of {content}")]));
+    }
+}
+
+#[tokio::test]
+async fn restored_manifest_without_a_tag_is_untagged() {
+    let (metadata, _directory) = empty();
+    metadata.register_collection().await.unwrap();
+    put(&metadata, tagged("app", "first", &["a"])).await;
+    metadata.delete_manifest(&name("app"), &digest("first")).await.unwrap();
+    put(&metadata, tagged("app", "second", &["a"])).await;
+    let later = Periods { grace: Duration::from_secs(60), untagged: None, ..AT_ONCE };
+    assert!(collect(&metadata, later).await.is_empty());
+    metadata.restore_manifest(&name("app"), &digest("first")).await.unwrap().unwrap();
+    assert_eq!(collect(&metadata, AT_ONCE).await, sorted(&["first"]));
 }
 
 #[tokio::test]

@@ -292,8 +292,9 @@ impl Session {
     }
 
     /// Begins a transaction. Returns the number that the last statement of `begin` returns, if it returns
-    /// one.
+    /// one. After an error the transaction may have begun, and has to be rolled back.
     pub(in super::super) fn begin(&self, begin: &str) -> Result<Option<i64>, StoreError> {
+        self.transaction.set(Transaction::Failed);
         let messages = self.wait(self.client.simple_query(begin))?;
         self.transaction.set(Transaction::Open);
         Ok(messages.iter().rev().find_map(|message| match message {

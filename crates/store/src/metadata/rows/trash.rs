@@ -33,14 +33,16 @@ pub(in crate::metadata) fn discard(
     sql.send(
         "INSERT INTO deleted_manifests (repository, blob, media_type, artifact_type, annotations, is_index, subject,
                                         pushed_at, description, deleted_at, account, reason, run, batch, pulls,
-                                        pulled_at)
+                                        pulled_at, fetched)
          SELECT r.name, m.blob, m.media_type, m.artifact_type, m.annotations, m.is_index,
                 (SELECT f.subject FROM referrers f WHERE f.repository = m.repository AND f.blob = m.blob LIMIT 1),
-                m.pushed_at, r.description, ?3, ?4, ?5, ?6, ?7, m.pulls, m.pulled_at
+                m.pushed_at, r.description, ?3, ?4, ?5, ?6, ?7, m.pulls, m.pulled_at,
+                m.fetched
          FROM manifests m JOIN repositories r ON r.id = m.repository WHERE m.repository = ?1 AND m.blob = ?2
          ON CONFLICT (repository, blob) DO UPDATE
          SET deleted_at = excluded.deleted_at, account = excluded.account, reason = excluded.reason,
-             run = excluded.run, batch = excluded.batch, pulls = excluded.pulls, pulled_at = excluded.pulled_at",
+             run = excluded.run, batch = excluded.batch, pulls = excluded.pulls, pulled_at = excluded.pulled_at,
+             fetched = excluded.fetched",
         params![id, blob, at, account, deletion.reason, deletion.run, batch],
     )?;
     keep_tags(sql, id, blob, at)?;
@@ -175,8 +177,8 @@ fn restore_one(
     }
     sql.send(
         "INSERT INTO manifests (repository, blob, media_type, artifact_type, annotations, is_index, pushed_at, pulls,
-                                pulled_at)
-         SELECT ?1, blob, media_type, artifact_type, annotations, is_index, pushed_at, pulls, pulled_at
+                                pulled_at, fetched)
+         SELECT ?1, blob, media_type, artifact_type, annotations, is_index, pushed_at, pulls, pulled_at, fetched
          FROM deleted_manifests
          WHERE repository = ?2 AND blob = ?3",
         params![id, name, blob],

@@ -297,6 +297,17 @@ async fn locked_row_fails_the_operations_that_need_it() {
 }
 
 #[tokio::test]
+async fn locked_version_fails_only_the_operations_that_wait_for_it() {
+    let place = Place::with_settings("locked_version", &["lock_timeout=200"]);
+    let metadata = place.open().unwrap();
+    let other = connect(&place.url).unwrap();
+    other.begin("BEGIN; UPDATE writer SET version = version").unwrap();
+    assert!(metadata.put_manifest(manifest("app", "one")).await.unwrap_err().is_locked());
+    other.rollback().unwrap();
+    put(&metadata, manifest("app", "one")).await;
+}
+
+#[tokio::test]
 async fn long_statement_is_ended_unless_it_may_take_long() {
     let place = Place::with_settings("statement", &["statement_timeout=500"]);
     let metadata = place.open().unwrap();

@@ -1,6 +1,7 @@
 //! Reads a blob through a disk cache: its copy, the copy that is being made, or the object, which is copied.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
@@ -23,6 +24,8 @@ use crate::{StoreError, permissions, regular_file};
 
 /// The attempts of a request to use a copy.
 const MOST_TURNS: u32 = 5;
+/// The wait for a request that opens the object. Its client may not read.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 impl DiskCache {
     /// Opens a blob: its copy, or the object, which is copied if the cache takes it.
@@ -63,7 +66,7 @@ impl DiskCache {
                 Found::Opening(mut end) => {
                     has_waited = true;
                     // An error is the end as well.
-                    let _ = end.changed().await;
+                    let _ = tokio::time::timeout(LONGEST_WAIT, end.changed()).await;
                 }
                 Found::Nothing(id) => break Ticket::new(self, digest, id),
             }
