@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::postgres::{SERVER, psql, with_schema};
-use crate::harness::{Distribution, Image, Index, ObjectStore, PASSWORD, Server, Terminal};
+use crate::harness::{Distribution, Image, Index, ObjectStore, PASSWORD, Server, Terminal, free_address};
 
 const WHARFINGER: &str = env!("CARGO_BIN_EXE_wharfinger");
 
@@ -139,6 +139,74 @@ fn registry_moves_to_a_bucket_with_postgres_and_back() {
         database("moved")
     ));
     assert!(elsewhere.contains("was moved to"), "{elsewhere}");
+}
+
+#[test]
+fn several_servers_move_back_with_their_changes() {
+    let (store, user, scratch) = (ObjectStore::start(), Terminal::open(), TempDir::new().unwrap());
+    let [first, second] = ["first", "second"].map(|name| scratch.path().join(name));
+    for content in ["one", "two"] {
+        Image::saved(&user, content, content);
+    }
+    let push = |registry: &Server, content: &str, name: &str| {
+        user.run(&format!("crane push {content} {}", registry.at(name)));
+    };
+    let registry = Server::configured_at("127.0.0.1:0", &first, "");
+    ["app:moved", "app:deleted", "gone:1"].iter().for_each(|name| push(&registry, "one", name));
+    drop(registry.stop());
+    let url = database("several_back");
+    user.run(&format!(
+        "{WHARFINGER} move {} --to-metadata '{url}' --data {}",
+        store.move_flags("several"),
+        first.display()
+    ));
+
+    let cluster = |address: &str| {
+        format!(
+            "[metadata]\nurl = \"{url}\"\n[cluster]\naddress = \"http://{address}\"\n{}",
+            store.settings("several")
+        )
+    };
+    let [primary_at, replica_at] = [(); 2].map(|()| free_address());
+    let primary = Server::configured_at(&primary_at, &first, &cluster(&primary_at));
+    let replica = Server::configured_at(&replica_at, &second, &cluster(&replica_at));
+    push(&replica, "two", "app:moved");
+    push(&replica, "two", "new:1");
+    user.run(&format!("crane delete {}", primary.at("gone:1")));
+    let deleted = format!("http://{replica_at}/v2/app/manifests/deleted");
+    user.run(&format!("curl -sSf -X DELETE {deleted}"));
+    let back = |data: &Path, address: &str| {
+        let config = written(&user, "cluster.toml", &cluster(address));
+        format!(
+            "{WHARFINGER} move --to-blobs file --to-metadata file --config {config} --data {}",
+            data.display()
+        )
+    };
+    let refused = user.fails(&back(&second, &replica_at));
+    assert!(refused.contains("replica"), "{refused}");
+    let refused = user.fails(&back(&first, &primary_at));
+    assert!(refused.contains("other servers use it"), "{refused}");
+    push(&replica, "two", "app:later");
+    drop(replica.stop());
+    user.run(&back(&first, &primary_at));
+    let refused = user.fails(&back(&second, &replica_at));
+    assert!(refused.contains("was moved to"), "{refused}");
+    let tags =
+        |registry: &Server| ["app", "new"].map(|name| user.run(&format!("crane ls {}", registry.at(name))));
+    let two = user.run(&format!("crane digest {}", primary.at("app:later")));
+    let before = tags(&primary);
+    drop(primary.stop());
+
+    // The links of the directory are from before the first move.
+    let registry = Server::configured_at("127.0.0.1:0", &first, "");
+    assert_eq!(tags(&registry), before);
+    assert_eq!(user.run(&format!("crane digest {}", registry.at("app:moved"))), two);
+    user.fails(&format!("crane digest {}", registry.at("gone:1")));
+    assert!(registry.log().contains("wrote them anew"), "{}", registry.log());
+    drop(registry.stop());
+    let registry = Server::configured_at("127.0.0.1:0", &first, "");
+    assert_eq!(tags(&registry), before);
+    assert!(!registry.log().contains("wrote them anew"), "{}", registry.log());
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Registry {
             UndoOutcome::WasCreated => Err(Error::NothingToUndo {
                 repository,
                 tag,
-                reason: "its last change created it, so that there is nothing before; delete it to undo that",
+                reason: "it did not exist before its last change; delete it to undo that",
             }),
             UndoOutcome::DidNotExist => {
                 Err(Error::NothingToUndo { repository, tag, reason: "it did not exist at that time" })

@@ -78,14 +78,12 @@ impl Registry {
         };
         let adopted = rebuild_if_missing(&directory, &*blobs, &describe, progress).await?;
         let metadata = directory.open_metadata()?;
-        if let Some(moved) = moved {
-            if moved.blobs {
-                metadata.forget_uploads().await?;
-            }
-            directory.end_relocation()?;
+        if moved.is_some_and(|moved| moved.blobs) {
+            metadata.forget_uploads().await?;
         }
         let holds_content = metadata.holds_content().await?;
-        let has_old_links = directory.has_old_links(&metadata).await?;
+        let has_old_links =
+            moved.is_some_and(|moved| moved.links_are_old) || directory.has_old_links(&metadata).await?;
         let content = directory.claim_content(metadata.id(), adopted.is_some(), holds_content)?;
         let claim = match (&adopted, holds_content) {
             (Some(_), _) => Claim::Rebuilt,
@@ -124,6 +122,9 @@ impl Registry {
             );
         }
         view.record_position().await?;
+        if moved.is_some() {
+            directory.end_relocation()?;
+        }
         let changed = match adopted {
             None if !is_behind => adopt_at_start(&view, &directory, &*blobs).await?,
             _ => Report::default(),

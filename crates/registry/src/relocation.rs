@@ -82,6 +82,9 @@ impl Registry {
         to: Relocation,
         progress: impl Fn(RelocationProgress) + Send + Sync + 'static,
     ) -> Result<RelocationReport, Error> {
+        if self.is_replica() {
+            return Err(store::StoreError::Replica.into());
+        }
         let (directory, id) = (&self.inner.directory, self.metadata.id().to_owned());
         {
             let (directory, to, id) = (directory.clone(), to.clone(), id.clone());
@@ -193,7 +196,9 @@ impl Registry {
     /// Makes the new places those of the registry.
     async fn commit(&self, to: Relocation, copied: Copied) -> Result<RelocationReport, Error> {
         let Copied { frozen, begun, mut blobs, tables, uploads } = copied;
-        self.inner.directory.commit_relocation(to, self.metadata.id(), frozen).await?;
+        // Several servers do not write the links of their directories.
+        let links_are_old = self.metadata.is_shared();
+        self.inner.directory.commit_relocation(to, self.metadata.id(), links_are_old, frozen).await?;
         let frozen_for = begun.elapsed();
         for upload in &uploads {
             // The next start on the old place would remove it as well.

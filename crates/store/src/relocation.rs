@@ -59,6 +59,8 @@ pub struct Relocation {
 pub struct Moved {
     /// Whether the blobs were moved, so that unfinished uploads are lost.
     pub blobs: bool,
+    /// Whether the links of the directory are to be written anew.
+    pub links_are_old: bool,
 }
 
 /// The file `move`.
@@ -67,6 +69,9 @@ struct Committed {
     /// The URL of the bucket; empty for files.
     blobs: Option<String>,
     metadata: Option<CommittedMetadata>,
+    /// Whether the links of the directory do not follow the metadata.
+    #[serde(default)]
+    links_are_old: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,8 +118,11 @@ impl Directory {
             }
             _ => {}
         }
-        match &to.metadata {
-            Some(target) => transfer::check_target(&self.target(target), id),
+        if let Some(target) = &to.metadata {
+            transfer::check_target(&self.target(target), id)?;
+        }
+        match self.database() {
+            Some(database) => transfer::check_source(database),
             None => Ok(()),
         }
     }
@@ -163,6 +171,7 @@ impl Directory {
         &self,
         to: Relocation,
         id: &str,
+        links_are_old: bool,
         frozen: Frozen,
     ) -> Result<(), StoreError> {
         let (directory, id) = (self.clone(), id.to_owned());
@@ -177,6 +186,7 @@ impl Directory {
                     MetadataTarget::File => CommittedMetadata::File,
                     MetadataTarget::Server(url) => CommittedMetadata::Server { place: url.place(), id },
                 }),
+                links_are_old,
             };
             let json =
                 serde_json::to_vec(&committed).map_err(|error| StoreError::Damaged(error.to_string()))?;
@@ -215,7 +225,7 @@ impl Directory {
         let committed: Committed = serde_json::from_slice(&json)
             .map_err(|error| StoreError::Damaged(format!("{}: {error}", path.display())))?;
         self.record(&committed, false)?;
-        Ok(Some(Moved { blobs: committed.blobs.is_some() }))
+        Ok(Some(Moved { blobs: committed.blobs.is_some(), links_are_old: committed.links_are_old }))
     }
 
     /// Forgets a finished move: the registry was opened in its new places.
@@ -311,7 +321,8 @@ mod tests {
         let directory = Directory::open(scratch.path()).unwrap();
         drop(Metadata::open(&directory.metadata()).unwrap());
         let server = CommittedMetadata::Server { place: "postgres://db:5432/images".into(), id: "7".into() };
-        let there = Committed { blobs: Some("s3://images/a".into()), metadata: Some(server) };
+        let there =
+            Committed { blobs: Some("s3://images/a".into()), metadata: Some(server), ..Committed::default() };
         committed(&directory, &there);
         // Interrupted after the first record.
         directory.replace(BLOB_PLACE, b"s3://images/a\n").unwrap();
@@ -322,11 +333,15 @@ mod tests {
         assert!(directory.moved_database().exists() && !directory.metadata().exists());
 
         drop(Metadata::open(&directory.own().join(COPY)).unwrap());
-        let back = Committed { blobs: Some(String::new()), metadata: Some(CommittedMetadata::File) };
+        let back = Committed {
+            blobs: Some(String::new()),
+            metadata: Some(CommittedMetadata::File),
+            links_are_old: true,
+        };
         committed(&directory, &back);
         directory.record(&back, true).unwrap();
         // Interrupted before the file was removed.
-        assert_eq!(directory.finish_relocation().unwrap(), Some(Moved { blobs: true }));
+        assert_eq!(directory.finish_relocation().unwrap(), Some(Moved { blobs: true, links_are_old: true }));
         directory.end_relocation().unwrap();
         assert_eq!(directory.finish_relocation().unwrap(), None);
         assert_eq!(directory.recorded_blob_place().unwrap(), None);
@@ -338,7 +353,7 @@ mod tests {
     fn move_in_use_waits_for_the_lock() {
         let scratch = tempfile::tempdir().unwrap();
         let directory = Directory::open(scratch.path()).unwrap();
-        committed(&directory, &Committed { blobs: Some("s3://a".into()), metadata: None });
+        committed(&directory, &Committed { blobs: Some("s3://a".into()), ..Committed::default() });
         let lock = directory.lock().unwrap();
         Directory::finish_relocation_at(scratch.path()).unwrap();
         assert_eq!(directory.recorded_blob_place().unwrap(), None);

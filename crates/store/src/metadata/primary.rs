@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use super::Metadata;
 use super::migrations;
 use super::postgres::Session;
-use super::server_database::{end_holder, is_lock_free, unusable};
+use super::server_database::{announce_replica, end_holder, is_lock_free, unusable};
 use super::sql::{Sql, params};
 use super::writer::{Durability, lock};
 use crate::StoreError;
@@ -88,7 +88,11 @@ impl PrimaryWatch {
             let mut kept = lock(&kept);
             let session = match kept.take() {
                 Some(session) => session,
-                None => connect(&url)?,
+                None => {
+                    let session = connect(&url)?;
+                    announce_replica(&session)?;
+                    session
+                }
             };
             let primary = primary(&session)?;
             // After an error, the next look connects anew.

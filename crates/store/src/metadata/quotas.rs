@@ -193,7 +193,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::fixtures::{digest, empty, layer, name, tag, tagged};
-    use super::super::{PutManifest, QuotaUsage, TagRefusal};
+    use super::super::{PutManifest, QuotaUsage, TagRefusal, UndoOutcome, UndoTarget};
     use super::*;
 
     /// A quota of the whole registry, and one of each repository.
@@ -301,6 +301,27 @@ mod tests {
                 assert_eq!(used(&metadata).await, before);
             });
         }
+    }
+
+    #[tokio::test]
+    async fn what_exceeds_a_quota_does_not_come_back() {
+        let (metadata, _directory) = empty();
+        metadata.obey(Arc::new(Limits(Some(250)))).await.unwrap();
+        for image in [1, 2] {
+            run(&metadata, Step::Link(0, image)).await.unwrap();
+            run(&metadata, Step::Put(0, image, image)).await.unwrap();
+            run(&metadata, Step::DeleteRepository(0)).await.unwrap();
+        }
+        let restore =
+            async |image: u8| metadata.restore_manifest(&name("r0"), &digest(&format!("m{image}"))).await;
+        let undo =
+            async |image: u8| metadata.undo(&name("r0"), &tag(&format!("t{image}")), UndoTarget::Last).await;
+        restore(1).await.unwrap().unwrap();
+        run(&metadata, Step::Link(0, 0)).await.unwrap();
+        assert!(matches!(restore(2).await, Err(StoreError::QuotaExceeded(_))));
+        assert!(matches!(undo(2).await, Err(StoreError::QuotaExceeded(_))));
+        run(&metadata, Step::Unlink(0, 0)).await.unwrap();
+        assert!(matches!(undo(2).await, Ok(UndoOutcome::Done { .. })));
     }
 
     #[tokio::test]

@@ -23,6 +23,9 @@ use crate::database_url::{DatabaseUrl, ServerRole};
 /// The first key of the advisory lock ("Whrf"). The second one is the schema.
 const LOCK: i64 = 0x5768_7266;
 
+/// The first key of the advisory lock that all replicas share.
+const REPLICAS: i64 = LOCK + 1;
+
 /// The time for the connection of another server to close.
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -166,9 +169,26 @@ fn connect(url: &DatabaseUrl) -> Result<Session, StoreError> {
 
 /// Takes the right to write, which the session holds until it ends. Returns `false` if another one has it.
 fn take_lock(session: &Session) -> Result<bool, StoreError> {
+    try_lock(session, LOCK)
+}
+
+fn try_lock(session: &Session, key: i64) -> Result<bool, StoreError> {
     let lock = "SELECT PG_TRY_ADVISORY_LOCK(CAST(?1 AS INT4),
                     (SELECT CAST(oid AS INT4) FROM pg_namespace WHERE nspname = CURRENT_SCHEMA()))";
-    Ok(Sql::server(session).first(lock, params![LOCK], |row| row.get(0))?.unwrap_or(false))
+    Ok(Sql::server(session).first(lock, params![key], |row| row.get(0))?.unwrap_or(false))
+}
+
+/// Announces a replica until the session ends.
+pub(super) fn announce_replica(session: &Session) -> Result<(), StoreError> {
+    let lock = "SELECT PG_TRY_ADVISORY_LOCK_SHARED(CAST(?1 AS INT4),
+                    (SELECT CAST(oid AS INT4) FROM pg_namespace WHERE nspname = CURRENT_SCHEMA()))";
+    Sql::server(session).first(lock, params![REPLICAS], |row| row.get::<bool>(0))?;
+    Ok(())
+}
+
+/// Whether a replica has announced itself. The session is not to be used afterwards.
+pub(super) fn has_replicas(session: &Session) -> Result<bool, StoreError> {
+    Ok(!try_lock(session, REPLICAS)?)
 }
 
 /// Whether no session has the right to write.

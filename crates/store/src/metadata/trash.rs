@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use oci::{Digest, RepositoryName, Tag};
 
+use super::rows::quotas::within;
 use super::rows::repositories::{find, remove_if_empty, remove_manifests};
 use super::rows::{manifests, tags, trash};
 use super::sql::{Sql, params};
@@ -62,7 +63,10 @@ impl Metadata {
         digest: &Digest,
     ) -> Result<Option<Restored>, StoreError> {
         let (repository, digest) = (repository.clone(), *digest);
-        self.write(Durability::Disk, move |sql| trash::restore(sql, &repository, &digest)).await
+        self.write(Durability::Disk, move |sql| {
+            within(sql, &repository, || trash::restore(sql, &repository, &digest))
+        })
+        .await
     }
 
     /// Returns the deleted manifests of a repository or of a run, or all, the latest first, with ids below

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use oci::{Digest, RepositoryName, Tag};
 
 use super::rows::outbox::append;
+use super::rows::quotas::within;
 use super::rows::repositories::{find, touch};
 use super::rows::{manifests, tags, trash};
 use super::sql::{Sql, params};
@@ -118,7 +119,7 @@ fn undo(
     if current == Some(to) {
         return Ok(UndoOutcome::Unchanged(to));
     }
-    match put_back(sql, repository, tag, &to)? {
+    match within(sql, repository, || put_back(sql, repository, tag, &to))? {
         Some(restored) => Ok(UndoOutcome::Done { from: current, to, restored }),
         None if is_in_history(sql, repository, &to)? => Ok(UndoOutcome::Gone(to)),
         None => Ok(UndoOutcome::Unknown(to)),
@@ -193,14 +194,28 @@ fn put_back(
     let (id, blob, is_index) = found;
     restored.retain(|other| other != tag);
     let now = columns::now();
+    let current = current(sql, repository, tag)?;
+    // A deleted tag is as old as its manifest, so that rules on ages see no new push.
+    let at = match current {
+        None => pushed_at(sql, id, blob)?.unwrap_or(now),
+        Some(_) => now,
+    };
     let target = tags::Target { digest, blob, is_index };
-    if current(sql, repository, tag)?.as_ref() != Some(digest)
-        && let Some(moved) = tags::point(sql, (id, repository), tag, target, now)?
+    if current.as_ref() != Some(digest)
+        && let Some(moved) = tags::point(sql, (id, repository), tag, target, at)?
     {
         append(sql, moved.for_view(true))?;
     }
     touch(sql, id, now)?;
     Ok(Some(restored))
+}
+
+fn pushed_at(sql: Sql<'_>, repository: i64, manifest: i64) -> Result<Option<i64>, StoreError> {
+    sql.first(
+        "SELECT pushed_at FROM manifests WHERE repository = ?1 AND blob = ?2",
+        params![repository, manifest],
+        |row| row.get(0),
+    )
 }
 
 fn undo_run(sql: Sql<'_>, run: &str, after: i64) -> Result<(Vec<RunTag>, Option<i64>), StoreError> {
@@ -216,8 +231,35 @@ fn undo_run(sql: Sql<'_>, run: &str, after: i64) -> Result<(Vec<RunTag>, Option<
         // A tag that was pushed since then stays.
         let now = current(sql, &repository, &tag)?;
         let is_taken = now.is_some_and(|now| now != digest);
-        let is_back = !is_taken && (now.is_some() || put_back(sql, &repository, &tag, &digest)?.is_some());
+        let put_back = || put_back(sql, &repository, &tag, &digest);
+        let is_back = !is_taken && (now.is_some() || within(sql, &repository, put_back)?.is_some());
         tags.push(RunTag { repository, tag, digest, is_restored: is_back, is_gone: !is_taken && !is_back });
     }
     Ok((tags, next))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{digest, empty, name, put, tag, tagged};
+    use super::*;
+
+    #[tokio::test]
+    async fn restored_tag_is_as_old_as_its_image() {
+        let (metadata, _directory) = empty();
+        put(&metadata, tagged("app", "one", &["a", "other"])).await;
+        let updated = async || {
+            let records = metadata.tag_records(&name("app"), None, 9, true).await.unwrap().unwrap();
+            records.into_iter().find(|record| record.tag == tag("a")).unwrap().updated_at
+        };
+        let pushed = updated().await;
+        while SystemTime::now() < pushed + std::time::Duration::from_millis(2) {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..2 {
+            metadata.delete_tag(&name("app"), &tag("a")).await.unwrap();
+            let undone = metadata.undo(&name("app"), &tag("a"), UndoTarget::Last).await.unwrap();
+            assert_eq!(undone, UndoOutcome::Done { from: None, to: digest("one"), restored: Vec::new() });
+            assert_eq!(updated().await, pushed);
+        }
+    }
 }

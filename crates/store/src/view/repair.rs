@@ -34,18 +34,23 @@ pub struct RepairReport {
 impl View {
     /// Writes all links anew, because they are older than the metadata. The old links are moved aside, into
     /// `repositories.replaced` or the first free name with a number.
-    /// [`record_position`](Self::record_position) ends it.
+    /// [`record_position`](Self::record_position) ends it, for metadata in PostgreSQL.
     ///
     /// # Errors
     /// The errors of [`repair`](Self::repair); [`StoreError::Directory`] if the links cannot be moved aside.
     pub async fn write_anew(&self) -> Result<RepairReport, StoreError> {
-        if let Some(position) = &self.inner.position
-            && !position.is_rewriting()?
-        {
+        let position = self.inner.position.as_ref();
+        let goes_on = match position {
+            Some(position) => position.is_rewriting()?,
+            None => false,
+        };
+        if !goes_on {
             let root = self.inner.links.root().to_owned();
             blocking(move || move_aside(&root)).await?;
-            // From here on, the next start goes on with the same links.
-            position.record(0, State::Rewriting).await?;
+            if let Some(position) = position {
+                // From here on, the next start goes on with the same links.
+                position.record(0, State::Rewriting).await?;
+            }
         }
         self.inner.metadata.forget_view().await?;
         self.repair(|_| ()).await

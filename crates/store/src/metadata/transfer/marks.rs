@@ -4,7 +4,7 @@
 //! server, with the reason.
 
 use super::super::postgres::Session;
-use super::super::server_database::unusable;
+use super::super::server_database::{has_replicas, unusable};
 use super::super::sql::{Sql, params};
 use super::super::stored_id;
 use crate::StoreError;
@@ -50,6 +50,22 @@ fn check_tables(session: &Session, url: &DatabaseUrl, id: &str) -> Result<(), St
     match session.has_table("schema_migrations")? && session.has_table("identity")? {
         true => Err(refused("it has the metadata of a registry")),
         false => Err(refused(&format!("it has tables, such as {table}"))),
+    }
+}
+
+/// Refuses a source that other servers use, or from which the registry has moved already.
+///
+/// # Errors
+/// [`StoreError::Directory`] with the reason.
+pub(crate) fn check_source(url: &DatabaseUrl) -> Result<(), StoreError> {
+    check_server(url, None)?;
+    let session = Session::connect(url).map_err(|error| unusable(url, &error))?;
+    match has_replicas(&session)? {
+        true => Err(unusable(
+            url,
+            &"other servers use it: stop all but this one, and start them in the new place after the move",
+        )),
+        false => Ok(()),
     }
 }
 

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use oci::{Algorithm, Digester};
 
-pub(crate) use marks::{check_server, mark_departed};
+pub(crate) use marks::{check_server, check_source, mark_departed};
 use schema::Table;
 use source::Source;
 use target::Target;
