@@ -7,8 +7,8 @@
 //! not be of one moment.
 //!
 //! The mounts are in a mount namespace of the test's thread, which its processes share. A namespace that
-//! another test makes would otherwise copy them, and the kernel keeps a file system until its last mount is
-//! gone: after a shutdown the next mount of the image would be of the same dead file system.
+//! another test makes would otherwise copy them. The kernel keeps a file system until its last mount is gone,
+//! so the next mount of the image would be of the file system that was shut down.
 
 use std::fs;
 use std::os::fd::AsRawFd as _;

@@ -1,7 +1,7 @@
 //! Retention runs: apply the rules to all repositories, on a schedule or on request.
 //!
-//! A preview decides by the same code. It keeps in memory what it would have deleted, so that it blocks no push:
-//! a transaction of 20,000 deletions, rolled back in the end, held pushes up for 3.7 s.
+//! A preview decides by the same code. It keeps in memory what it would have deleted, so that it blocks no push.
+//! A transaction of 20,000 deletions that was rolled back held pushes up for 3.7 s.
 
 use std::collections::HashMap;
 use std::sync::Arc;

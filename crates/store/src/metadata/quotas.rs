@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_exceeds_a_quota_does_not_come_back() {
+    async fn restoration_beyond_a_quota_is_refused() {
         let (metadata, _directory) = empty();
         metadata.obey(Arc::new(Limits(Some(250)))).await.unwrap();
         for image in [1, 2] {

@@ -109,7 +109,7 @@ trait Deletions {
     fn is_gone(&self, holder: &Holder) -> bool;
 }
 
-/// What holds a manifest.
+/// A row that holds a manifest.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Holder {
     Tag(String),
