@@ -357,6 +357,7 @@ settings! {
 
         /// The memory for request bodies that are read whole: manifests, forms, JSON. Each client (an
         /// account, else an address) may use a quarter of it. Further requests wait, and get 503 after 10 s.
+        /// If there are accounts, anonymous clients share an eighth as much beside it.
         body_memory: u64 = 64 * MIB, size().at_least(MIB);
 
         /// The timeout for the head of a request.

@@ -31,6 +31,7 @@ use crate::http::live::LiveApp;
 use crate::http::middleware::access_log::Exchange;
 use crate::http::middleware::audit::{self, Answered, AuditedAction};
 use crate::http::middleware::authorization::{self, Rejection};
+use crate::http::middleware::body_budget::Payer;
 use crate::http::middleware::caller::{Authorized, Caller};
 use crate::http::middleware::client_info::ClientInfo;
 use crate::http::middleware::compression::Compression;
@@ -527,7 +528,10 @@ impl Pipeline<'_> {
                 if let Some(throttle) = app.rate_limits.throttle(client.address, account) {
                     request.body.throttle(throttle);
                 }
-                let payer = account.map_or(Client::Address(client_network(client.address)), Client::Account);
+                let payer = Payer {
+                    client: account.map_or(Client::Address(client_network(client.address)), Client::Account),
+                    is_unverified: identity.is_anonymous() && app.accounts.in_force(),
+                };
                 request.charge_to(app.body_budget.clone(), payer);
                 dispatch::answer(Call { app, caller: &caller, request }, endpoint).await
             }

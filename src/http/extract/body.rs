@@ -88,13 +88,18 @@ impl RequestBody {
     }
 
     /// Reads the body to its end, if it has at most `most` bytes. A larger body is not read further. A
-    /// deadline bounds the time that a slow body is held in memory.
-    pub(crate) async fn read_to_end(&mut self, most: usize) -> Result<Result<Bytes, TooLarge>, ReceiveError> {
+    /// deadline bounds the time that a slow body is held in memory: `timeout`, and the time of its length at
+    /// the minimum rate.
+    pub(crate) async fn read_to_end(
+        &mut self,
+        most: usize,
+        timeout: Duration,
+    ) -> Result<Result<Bytes, TooLarge>, ReceiveError> {
         let length = self.announced().unwrap_or(most as u64);
         if length > most as u64 {
             return Ok(Err(TooLarge));
         }
-        let deadline = self.limit.saturating_add(Duration::from_secs(length / SLOWEST));
+        let deadline = timeout.saturating_add(Duration::from_secs(length / SLOWEST));
         match tokio::time::timeout(deadline, self.gather(most)).await {
             Ok(gathered) => gathered,
             Err(_) => Err(ReceiveError::Slow(deadline.as_secs())),

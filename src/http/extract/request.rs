@@ -15,11 +15,13 @@ use crate::http::extract::body::{RequestBody, TooLarge};
 use crate::http::extract::endpoint::Endpoint;
 use crate::http::extract::query::Query;
 use crate::http::middleware::access_request::AccessRequest;
-use crate::http::middleware::body_budget::{BodyBudget, Charge};
+use crate::http::middleware::body_budget::{BodyBudget, Charge, Payer};
 use crate::http::middleware::client_info::ClientInfo;
-use crate::http::middleware::rate_limit::Client;
 use crate::http::middleware::request_metrics::Place;
 use crate::http::server::connection::Connection;
+
+/// The time for the body of an unverified client, besides that of its length. Others wait for its memory.
+const UNVERIFIED_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Request {
     pub(crate) method: Method,
@@ -28,7 +30,7 @@ pub(crate) struct Request {
     pub(crate) body: RequestBody,
     pub(crate) id: HeaderValue,
     /// The memory budget for bodies that are read to their end, and the client that is charged.
-    budget: Option<(Arc<BodyBudget>, Client)>,
+    budget: Option<(Arc<BodyBudget>, Payer)>,
     /// The charge for a body in memory. Dropping the request returns it.
     charge: Option<Charge>,
     /// The body, if it was read ahead of its handler.
@@ -65,8 +67,8 @@ impl Request {
     }
 
     /// Sets the budget for a body that is read to its end.
-    pub(crate) fn charge_to(&mut self, budget: Arc<BodyBudget>, client: Client) {
-        self.budget = Some((budget, client));
+    pub(crate) fn charge_to(&mut self, budget: Arc<BodyBudget>, payer: Payer) {
+        self.budget = Some((budget, payer));
     }
 
     /// Returns a GET request for the same object.
@@ -142,12 +144,16 @@ impl Request {
             return Ok(bytes);
         }
         let length = self.body.announced().unwrap_or(most as u64);
+        let mut timeout = self.body.limit();
         if length <= most as u64
-            && let Some((budget, client)) = &self.budget
+            && let Some((budget, payer)) = &self.budget
         {
-            self.charge = Some(budget.charge(*client, length).await.map_err(|_| Error::Overloaded)?);
+            self.charge = Some(budget.charge(*payer, length).await.map_err(|_| Error::Overloaded)?);
+            if payer.is_unverified {
+                timeout = timeout.min(UNVERIFIED_TIMEOUT);
+            }
         }
-        match self.body.read_to_end(most).await.map_err(registry::Error::from)? {
+        match self.body.read_to_end(most, timeout).await.map_err(registry::Error::from)? {
             Ok(bytes) => Ok(bytes),
             Err(TooLarge) => Err(too_large()),
         }

@@ -244,6 +244,16 @@ async fn trickled_body_ends_with_a_timeout() {
     }
 }
 
+/// The memory of a form is held for some seconds only, whatever `limits.body_timeout` is.
+#[tokio::test]
+async fn slow_form_of_a_sign_in_ends_early() {
+    let registry = with_accounts().await;
+    let mut client = registry.connect().await;
+    let form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000";
+    client.send(format!("POST /token HTTP/1.1\r\nHost: x\r\n{form}\r\n\r\na")).await;
+    assert_eq!(client.answer().await.status, 408);
+}
+
 #[tokio::test]
 async fn registration_that_is_off_reads_no_body() {
     let registry = with_accounts().await;
