@@ -55,9 +55,20 @@ pub(crate) async fn answer(call: Call<'_>, endpoint: &Endpoint) -> Result<Respon
         .await;
     }
     if endpoint.is_api() {
+        must_be_known_for_body(&call, endpoint)?;
         return Box::pin(conditional::answer(call, |call| call_handler(call, endpoint))).await;
     }
     call_handler(call, endpoint).await
+}
+
+/// Refuses the body of an anonymous client before it is read, unless it makes an account.
+fn must_be_known_for_body(call: &Call<'_>, endpoint: &Endpoint) -> Result<(), Error> {
+    let is_checked = call.app.accounts.in_force()
+        && call.caller.identity().is_anonymous()
+        && call.request.body.is_awaited()
+        && endpoint.requirement(&call.request.method) == Requirement::Own
+        && !matches!(endpoint, Endpoint::ApiRegistration);
+    if is_checked { manage::map_error(call, manage::manage(call).must_be_known()) } else { Ok(()) }
 }
 
 macro_rules! define_call_handler {

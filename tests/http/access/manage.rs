@@ -47,6 +47,27 @@ async fn user_is_created_changed_and_removed() {
 }
 
 #[tokio::test]
+async fn anonymous_body_is_refused_unread() {
+    let registry = with_accounts().await;
+    let wrong = json!({ "rank": "admin" });
+    let anonymous = async |method, path| registry.request(method, path).json(&wrong).ask().await;
+    for (method, path) in [
+        (Method::PATCH, "/api/v1/users/root"),
+        (Method::POST, "/api/v1/users"),
+        (Method::PUT, "/api/v1/organisations/acme/members/root"),
+        (Method::POST, "/api/v1/erase"),
+        (Method::POST, "/api/v1/webhooks"),
+    ] {
+        let refused = anonymous(method, path).await.fails(401, "UNAUTHORIZED");
+        assert!(!refused.text().contains("expected"), "{path}: {}", refused.text());
+    }
+    let mut client = registry.connect().await;
+    let json = "Content-Type: application/json\r\nIf-Match: *\r\nContent-Length: 1000";
+    client.send(format!("PATCH /api/v1/users/root HTTP/1.1\r\nHost: x\r\n{json}\r\n\r\n")).await;
+    assert_eq!(client.answer().await.status, 401);
+}
+
+#[tokio::test]
 async fn account_lists_come_in_pages() {
     let registry = with_accounts().await;
     for name in ["u1", "u2", "u3", "u4"] {
