@@ -85,6 +85,16 @@ impl Role {
         }
     }
 
+    /// Names the primary in the refusal of a replica, if it is known.
+    pub(crate) fn name_primary(&self, error: Error) -> Error {
+        match (self, error) {
+            (Self::Replica(forwarder), Error::Registry(registry::Error::Replica)) => forwarder
+                .primary_address()
+                .map_or(registry::Error::Replica.into(), |primary| Error::OnlyPrimary { primary }),
+            (_, error) => error,
+        }
+    }
+
     /// The answer to [`PROOF`]. `None` if this is no primary.
     pub(crate) fn prove(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         match (self, headers.get(PROOF)) {
@@ -241,6 +251,14 @@ impl Forwarder {
     /// Whether the primary is known.
     pub(crate) fn has_primary(&self) -> bool {
         matches!(*self.primary.borrow(), Sight::Known(_))
+    }
+
+    /// The address of the primary, if it is known.
+    fn primary_address(&self) -> Option<String> {
+        match &*self.primary.borrow() {
+            Sight::Known(target) => Some(target.address.to_string().trim_end_matches('/').to_owned()),
+            Sight::Unknown | Sight::Vacant => None,
+        }
     }
 
     /// Whether this program may read the database: it has the schema of this version.

@@ -132,6 +132,12 @@ pub(crate) enum Error {
     /// A replica takes this server for the primary.
     #[error("this server is not the primary of the registry; try again in {} s", RETRY.as_secs())]
     NotPrimary,
+    /// [`registry::Error::Replica`] of a replica that knows the primary.
+    #[error(
+        "this server is a replica, and only the primary server of the registry, {primary}, does that: name any server with \
+         --server URL"
+    )]
+    OnlyPrimary { primary: String },
     /// A replica cannot reach the primary.
     #[error("the primary server of the registry cannot be reached; try again in {} s", RETRY.as_secs())]
     NoPrimary,
@@ -251,7 +257,7 @@ impl Error {
             Self::MetricsElsewhere => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
             Self::Denied(_) => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized),
             Self::Template(_) => return (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL),
-            Self::Overloaded | Self::NotPrimary | Self::NoPrimary => {
+            Self::Overloaded | Self::NotPrimary | Self::OnlyPrimary { .. } | Self::NoPrimary => {
                 return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE);
             }
             Self::Forward(_) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
@@ -283,7 +289,11 @@ impl Error {
         }
         // Clients read the message about the upstream. Hosts and causes are in the log only.
         let is_passed_on = match &self {
-            Self::Gateway(_) | Self::Overloaded | Self::NotPrimary | Self::NoPrimary => true,
+            Self::Gateway(_)
+            | Self::Overloaded
+            | Self::NotPrimary
+            | Self::OnlyPrimary { .. }
+            | Self::NoPrimary => true,
             Self::Mirror(error, _) => !matches!(error, MirrorError::Registry(_)),
             _ => false,
         };
@@ -412,7 +422,7 @@ impl Error {
             (Self::Mirror(MirrorError::Limited { retry_after, .. }, _), _) => {
                 vec![(RETRY_AFTER, HeaderValue::from(seconds(retry_after).max(1)))]
             }
-            (Self::Overloaded | Self::NotPrimary | Self::NoPrimary, _) => {
+            (Self::Overloaded | Self::NotPrimary | Self::OnlyPrimary { .. } | Self::NoPrimary, _) => {
                 vec![(RETRY_AFTER, HeaderValue::from(RETRY.as_secs()))]
             }
             (Self::TooMany { wait }, _) | (Self::Manage(ManageError::TooMany { retry_after: wait }), _) => {

@@ -533,7 +533,8 @@ impl Pipeline<'_> {
                     is_unverified: identity.is_anonymous() && app.accounts.in_force(),
                 };
                 request.charge_to(app.body_budget.clone(), payer);
-                dispatch::answer(Call { app, caller: &caller, request }, endpoint).await
+                let answer = dispatch::answer(Call { app, caller: &caller, request }, endpoint).await;
+                answer.map_err(|error| app.role.name_primary(error))
             }
         };
         let is_revoked = answer.as_ref().is_err_and(|error| error.is_revoked());

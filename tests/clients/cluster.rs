@@ -2,6 +2,7 @@
 //! nginx and directly, while servers end and the database restarts.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -60,16 +61,24 @@ impl Cluster {
 
     fn launch(&mut self, server: usize) {
         let address = &self.addresses[server];
+        let settings = self.settings_of(server);
+        self.servers[server] = Some(Server::configured_at(address, &self.data_of(server), &settings));
+    }
+
+    fn data_of(&self, server: usize) -> PathBuf {
+        self.data.path().join(server.to_string())
+    }
+
+    fn settings_of(&self, server: usize) -> String {
+        let address = &self.addresses[server];
         let bucket = match self.fault {
             Fault::Nothing => self.store.settings("cluster"),
             fault => self.store.settings_with(fault, "cluster"),
         };
-        let settings = format!(
+        format!(
             "{}[metadata]\nurl = \"{}\"\n[cluster]\naddress = \"http://{address}\"\n{}",
             self.settings, self.schema, bucket
-        );
-        let data = self.data.path().join(server.to_string());
-        self.servers[server] = Some(Server::configured_at(address, &data, &settings));
+        )
     }
 
     fn server(&self, server: usize) -> &Server {
@@ -378,6 +387,27 @@ impl Pushers {
         let primary = cluster.await_primary();
         let checked = cluster.server(primary).says("check --read");
         assert!(checked.contains(": nothing missing"), "{checked}");
+    }
+}
+
+#[test]
+fn commands_on_a_replica_name_the_remedy() {
+    let cluster = Cluster::start("cluster_commands", "");
+    assert_eq!(status("-X POST", &cluster.blob_uploads(1)), "202", "the replica knows the primary");
+    cluster.server(1).says("gc --dry-run");
+    let data = cluster.data_of(1);
+    let fails = |command: &str| {
+        let wharfinger = env!("CARGO_BIN_EXE_wharfinger");
+        Terminal::open().run(&format!("! {wharfinger} {command} --data {} 2>&1 >/dev/null", data.display()))
+    };
+    for command in ["gc --now", "check", "org add team"] {
+        let told = fails(&format!("{command} < /dev/null"));
+        let expected = format!(
+            "error: this server is a replica, and only the primary server of the registry, http://{}, does that: name any \
+             server with --server URL",
+            cluster.addresses[0]
+        );
+        assert_eq!(told.trim(), expected, "{command}");
     }
 }
 

@@ -207,7 +207,9 @@ pub enum Error {
     )]
     Moving,
     /// Only the primary of several servers makes changes.
-    #[error("this server is a replica, and only the primary server of the registry does that")]
+    #[error(
+        "this server is a replica, and only the primary server of the registry does that: name any server with --server URL"
+    )]
     Replica,
     /// The database is locked by another program, the content is not mounted, or the object store fails.
     #[error("the registry cannot reach its storage at the moment; its log has the cause; try again later")]

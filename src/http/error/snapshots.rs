@@ -151,6 +151,7 @@ fn samples() -> Vec<Error> {
         Error::TooMany { wait: Duration::from_millis(1500) },
         Error::Overloaded,
         Error::NotPrimary,
+        Error::OnlyPrimary { primary: "http://10.0.0.5:5000".to_owned() },
         Error::NoPrimary,
         Error::PreconditionFailed,
         Error::RangeNotSatisfiable { size: 10 },

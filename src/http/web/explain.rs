@@ -72,7 +72,7 @@ fn text_of(error: &Error) -> Option<Text> {
         Error::NoForm => plain("error-form"),
         Error::TooMany { wait } => with("error-wait", wait.as_secs() + 1),
         Error::Overloaded => plain("error-overloaded"),
-        Error::NotPrimary | Error::NoPrimary => plain("error-unavailable"),
+        Error::NotPrimary | Error::OnlyPrimary { .. } | Error::NoPrimary => plain("error-unavailable"),
         Error::Forward(_) => plain("error-forward"),
         Error::NotReady(_) => plain("error-unavailable"),
         _ => None,

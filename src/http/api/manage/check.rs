@@ -3,7 +3,7 @@
 use api::{CheckLine, CheckProgress};
 use registry::check::Options;
 
-use super::{json_lines, manage, map_error};
+use super::{json_lines, manage, map_error, must_be_on_primary};
 use crate::http::api::convert;
 use crate::http::call::Call;
 use crate::http::error::Error;
@@ -17,6 +17,7 @@ pub(crate) async fn run(call: Call<'_>) -> Result<Response, Error> {
         return Err(GatewayError::Unsupported.into());
     }
     let options = Options { read: call.query().truth("read")?, repair: call.query().truth("repair")? };
+    must_be_on_primary(&call)?;
     let registry = call.registry();
     Ok(json_lines::stream(|lines| async move {
         let progress = |repositories, bytes| {

@@ -4,7 +4,7 @@ use api::{Erase, Explanation, GarbageLine, GarbagePreview, GarbageStatus};
 use oci::{Digest, RepositoryName};
 use registry::collection::{COUNTED, Collected};
 
-use super::{body, change, json_lines, manage, map_error, ok};
+use super::{body, change, json_lines, manage, map_error, must_be_on_primary, ok};
 use crate::http::api::garbage as convert;
 use crate::http::call::Call;
 use crate::http::error::Error;
@@ -66,6 +66,7 @@ pub(crate) async fn run(call: Call<'_>) -> Result<Response, Error> {
     if call.query().truth("dry_run")? {
         return Ok(ok(&preview(&call).await?));
     }
+    must_be_on_primary(&call)?;
     Ok(json_lines::stream(|lines| async move {
         let progress = |collected: &Collected| {
             lines.progress(|| GarbageLine::Progress(convert::collected(*collected)));

@@ -106,6 +106,11 @@ pub(crate) fn must_be_administrator(call: &Call<'_>) -> Result<(), Error> {
     map_error(call, manage(call).must_be_administrator())
 }
 
+/// Refuses work on a replica before it begins.
+fn must_be_on_primary(call: &Call<'_>) -> Result<(), Error> {
+    if call.app.registry.is_replica() { Err(registry::Error::Replica.into()) } else { Ok(()) }
+}
+
 /// The accounts, as the caller may manage them.
 pub(crate) fn manage(call: &Call<'_>) -> Manage {
     let identity = call.caller.identity().clone();
