@@ -295,6 +295,9 @@ fn explain(error: &LocalError, is_named: bool) -> Failure {
         LocalError::NotRunning(_) => {
             "start one with `wharfinger serve --data DIR`, or name a server with --server URL"
         }
+        LocalError::Cluster { .. } => {
+            "no server runs there, and another one uses the registry; name any of its servers with --server URL"
+        }
         LocalError::InUse { .. } => "wait until it has ended, or name a running server with --server",
         _ => "",
     })

@@ -31,6 +31,8 @@ pub enum LocalError {
     Create { path: String, source: StoreError },
     #[error("cannot open {path}")]
     Registry { path: String, source: registry::Error },
+    #[error("a command on the data directory {path} does not join a cluster")]
+    Cluster { path: String },
     #[error("cannot open {path}")]
     Socket { path: String, source: StoreError },
     #[error("cannot open {path}")]
@@ -77,9 +79,13 @@ impl LocalServer {
             if let Some(lock) = directory.try_lock().map_err(socket_error)? {
                 // The registry takes the lock itself. If another server takes it in between, opening fails.
                 drop(lock);
-                let registry = open_registry(config, directory.clone())
-                    .await
-                    .map_err(|source| LocalError::Registry { path: path(), source })?;
+                let registry =
+                    open_registry(config, directory.clone()).await.map_err(|source| match source {
+                        registry::Error::Store(StoreError::InUse(_)) if config.cluster.address.is_some() => {
+                            LocalError::Cluster { path: path() }
+                        }
+                        source => LocalError::Registry { path: path(), source },
+                    })?;
                 let socket = directory.command_socket().map_err(socket_error)?;
                 let inside = Inside::start(registry.clone(), config, socket)
                     .map_err(|source| LocalError::Start { path: path(), source })?;

@@ -2,6 +2,7 @@
 //! nginx and directly, while servers end and the database restarts.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -392,7 +393,7 @@ impl Pushers {
 
 #[test]
 fn commands_on_a_replica_name_the_remedy() {
-    let cluster = Cluster::start("cluster_commands", "");
+    let mut cluster = Cluster::start("cluster_commands", "");
     assert_eq!(status("-X POST", &cluster.blob_uploads(1)), "202", "the replica knows the primary");
     cluster.server(1).says("gc --dry-run");
     let data = cluster.data_of(1);
@@ -409,6 +410,12 @@ fn commands_on_a_replica_name_the_remedy() {
         );
         assert_eq!(told.trim(), expected, "{command}");
     }
+    cluster.servers[1].take().expect("it runs").stop();
+    let config = cluster.data.path().join("wharfinger.toml");
+    fs::write(&config, cluster.settings_of(1)).expect("a file");
+    let told = fails(&format!("ls --config {}", config.display()));
+    assert!(told.contains("does not join a cluster") && told.contains("with --server URL"), "{told}");
+    assert!(!told.contains("each of them"), "{told}");
 }
 
 #[test]

@@ -86,6 +86,11 @@ pub enum StoreError {
         /// The version of this program.
         own: u32,
     },
+    /// Another server uses the database, and this one does not share it.
+    #[error(
+        "cannot use the metadata database {0}: another server uses it; several servers need cluster.address, each of them"
+    )]
+    InUse(String),
     /// Another server is the primary of the database.
     #[error("another server uses the metadata database {0}")]
     HasPrimary(String),

@@ -211,7 +211,7 @@ impl Metadata {
     /// ones. `own` is the directory of the files that belong to it.
     ///
     /// # Errors
-    /// [`StoreError::Directory`] if it cannot be used, or another server uses it; [`StoreError::HasPrimary`]
+    /// [`StoreError::Directory`] if it cannot be used, [`StoreError::InUse`] or [`StoreError::HasPrimary`]
     /// and [`StoreError::OtherSchema`] if several servers use it.
     pub fn connect(url: &DatabaseUrl, own: &Path) -> Result<Self, StoreError> {
         let url = Arc::new(url.clone());

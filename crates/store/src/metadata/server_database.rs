@@ -87,10 +87,7 @@ impl ServerDatabase {
                 }
                 // The connection of a server that has just ended may still be closing.
                 if begun.elapsed() > CLOSING {
-                    return Err(unusable(
-                        url,
-                        &"another server uses it; several servers need cluster.address, each of them",
-                    ));
+                    return Err(StoreError::InUse(url.place()));
                 }
                 std::thread::sleep(CLOSING / 50);
             }
