@@ -32,8 +32,12 @@ const LOOK: Duration = Duration::from_secs(1);
 const SUSPENDED: Duration = Duration::from_secs(30);
 /// The same for a new primary that has not renewed it yet. It may be changing the schema of a large database.
 const STARTING: Duration = Duration::from_secs(600);
-/// The number of failed checks of an address after which the log says so.
+/// The number of failed checks of an address after which the log says so. A starting primary does not listen
+/// yet.
 const REPORTED: u32 = 5;
+/// The number of looks, one each second, after which the log says that the primary has named no address. A new
+/// primary first waits about 15 s for the lease of the bucket.
+const UNNAMED_REPORTED: u32 = 60;
 /// The time for a starting primary to make the schema.
 const ATTEMPTS: Duration = Duration::from_secs(60);
 
@@ -133,7 +137,7 @@ async fn await_vacancy(registry: &Registry, forwarder: &Forwarder, config: &Conf
     let watch = PrimaryWatch::new(database.clone());
     let mut lease = LeaseWatch::default();
     let mut known = None;
-    let mut failures = 0;
+    let mut misses = Misses::default();
     loop {
         ticks.tick().await;
         let looked = watch.look().await;
@@ -155,16 +159,9 @@ async fn await_vacancy(registry: &Registry, forwarder: &Forwarder, config: &Conf
             }
             Ok(Some(primary)) if known.as_ref() != Some(&primary) => {
                 forwarder.set_may_read(primary.has_own_schema);
-                if let Err(reason) = find(forwarder, &primary, config).await {
-                    // A starting primary does not listen yet.
-                    failures += 1;
-                    if failures == REPORTED {
-                        tracing::error!(
-                            address = primary.address,
-                            reason,
-                            "the primary server is not at the address that it names: check its cluster.address; until then \
-                             this server refuses changes"
-                        );
+                if let Err(miss) = find(forwarder, &primary, config).await {
+                    if misses.is_report_due(&miss) {
+                        miss.report(&primary.address);
                     }
                     continue;
                 }
@@ -175,7 +172,7 @@ async fn await_vacancy(registry: &Registry, forwarder: &Forwarder, config: &Conf
                     );
                 }
                 known = Some(primary);
-                failures = 0;
+                misses = Misses::default();
             }
             Ok(Some(_)) => {}
             Err(error) => tracing::debug!(%error, "cannot look for the primary"),
@@ -184,16 +181,63 @@ async fn await_vacancy(registry: &Registry, forwarder: &Forwarder, config: &Conf
 }
 
 /// Sets the primary of a replica, if it is at the address that it names.
-async fn find(forwarder: &Forwarder, primary: &Primary, config: &Config) -> Result<(), String> {
+async fn find(forwarder: &Forwarder, primary: &Primary, config: &Config) -> Result<(), Miss> {
     let own = config.cluster.address.as_ref().map_or("", BaseUrl::as_str);
-    let reason = match primary.address.as_str() {
+    let miss = match primary.address.as_str() {
         // The primary publishes its address after it listens.
-        "" => "it has not named one yet",
-        address if address == own => "it is that of this server",
-        address => return forwarder.set_primary(address, &primary.secret).await,
+        "" => Miss::Unnamed,
+        address if address == own => Miss::Elsewhere("it is that of this server".to_owned()),
+        address => return forwarder.set_primary(address, &primary.secret).await.map_err(Miss::Elsewhere),
     };
     forwarder.lose_primary();
-    Err(reason.to_owned())
+    Err(miss)
+}
+
+/// Why a primary was not found.
+enum Miss {
+    /// It has named no address yet.
+    Unnamed,
+    /// It is not at the address that it names, for this reason.
+    Elsewhere(String),
+}
+
+impl Miss {
+    fn report(&self, address: &str) {
+        match self {
+            Self::Unnamed => tracing::warn!(
+                "the primary server has not named its address yet: its log says what it waits for; until then this server \
+                 refuses changes"
+            ),
+            Self::Elsewhere(reason) => tracing::error!(
+                address,
+                reason,
+                "the primary server is not at the address that it names: check its cluster.address; until then this server \
+                 refuses changes"
+            ),
+        }
+    }
+}
+
+/// Counts consecutive misses of one kind.
+#[derive(Default)]
+struct Misses {
+    unnamed: u32,
+    elsewhere: u32,
+}
+
+impl Misses {
+    fn is_report_due(&mut self, miss: &Miss) -> bool {
+        match miss {
+            Miss::Unnamed => {
+                *self = Self { unnamed: self.unnamed + 1, elsewhere: 0 };
+                self.unnamed == UNNAMED_REPORTED
+            }
+            Miss::Elsewhere(_) => {
+                *self = Self { unnamed: 0, elsewhere: self.elsewhere + 1 };
+                self.elsewhere == REPORTED
+            }
+        }
+    }
 }
 
 /// Looks at the lease of the bucket, which a primary renews.
@@ -235,5 +279,21 @@ impl LeaseWatch {
         };
         self.seen = Some(SeenLease { epoch, renewal, since: Instant::now(), limit });
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unnamed_primary_is_reported_after_a_minute() {
+        let mut misses = Misses::default();
+        assert!((1..60).all(|_| !misses.is_report_due(&Miss::Unnamed)));
+        assert!(misses.is_report_due(&Miss::Unnamed));
+        assert!(!misses.is_report_due(&Miss::Unnamed), "it is reported once");
+        let elsewhere = Miss::Elsewhere("it does not answer".to_owned());
+        assert!((1..5).all(|_| !misses.is_report_due(&elsewhere)));
+        assert!(misses.is_report_due(&elsewhere));
     }
 }
