@@ -171,9 +171,7 @@ impl Connection {
             ClientError::Unreachable(error) => {
                 return match &self.server {
                     Some(server) => unreachable::explain(server, &error),
-                    None => {
-                        Failure::new(format!("the server of {} does not answer", self.name)).because(&error)
-                    }
+                    None => unreachable::explain_local(&self.name, &error),
                 };
             }
             ClientError::InvalidBody(error) => {

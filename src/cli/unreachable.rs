@@ -99,6 +99,16 @@ pub(super) fn explain(url: &Url, error: &reqwest::Error) -> Failure {
     }
 }
 
+/// Explains a request without a response from the server of a data directory. Its URL, and a text that has
+/// it, tell the operator nothing.
+pub(super) fn explain_local(directory: &str, error: &reqwest::Error) -> Failure {
+    let unreachable = Failure::new(format!("the server of {directory} does not answer"));
+    if error.is_timeout() {
+        return unreachable.help("it took the request on its control socket, and did not answer in time");
+    }
+    unreachable.help(innermost(error))
+}
+
 /// Explains a failed TLS handshake.
 fn explain_tls(server: &str, plain: &str, error: &rustls::Error) -> Failure {
     let untrusted = Failure::new(format!("the certificate of {server} is not trusted"));

@@ -232,6 +232,25 @@ fn health_says_whether_a_server_is_ready() {
 }
 
 #[test]
+fn health_of_a_stuck_server_says_so() {
+    let registry = Registry::serving();
+    let pid = registry.server.as_ref().unwrap().0.pid();
+    let signal = |name: &str| Command::new("kill").args([name, &pid.to_string()]).status().unwrap();
+    assert!(signal("-STOP").success());
+    let told = registry.refuses("health", 1);
+    let by_url = run(&["health", "--server", &registry.url()], Path::new("/"));
+    assert!(signal("-CONT").success());
+    let directory = registry.data().display().to_string();
+    assert!(
+        told.starts_with(&format!("error: not ready: the server of {directory} does not answer: ")),
+        "{told}"
+    );
+    assert!(told.contains("in time") && !told.contains("localhost"), "{told}");
+    let by_url = text(&by_url.stderr);
+    assert!(by_url.contains(&registry.url()) && by_url.contains("did not answer in time"), "{by_url}");
+}
+
+#[test]
 fn version_names_commit_features_and_schema() {
     let version: Value =
         serde_json::from_str(&success("version", &run(&["version", "--json"], Path::new("/")))).unwrap();
