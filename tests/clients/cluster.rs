@@ -401,8 +401,8 @@ fn commands_on_a_replica_name_the_remedy() {
         let wharfinger = env!("CARGO_BIN_EXE_wharfinger");
         Terminal::open().run(&format!("! {wharfinger} {command} --data {} 2>&1 >/dev/null", data.display()))
     };
-    for command in ["gc --now", "check", "org add team"] {
-        let told = fails(&format!("{command} < /dev/null"));
+    for command in ["gc --now", "check"] {
+        let told = fails(command);
         let expected = format!(
             "error: this server is a replica, and only the primary server of the registry, http://{}, does that: name any \
              server with --server URL",
