@@ -107,6 +107,9 @@ pub(crate) enum Error {
     BadRetention(String),
     #[error("invalid JSON in the body: {0}")]
     BadJson(serde_json::Error),
+    /// A body for an endpoint whose options are query parameters.
+    #[error("this request takes no body: its options are query parameters, such as {example}")]
+    UnexpectedBody { example: &'static str },
     #[error("the body is larger than {limit} bytes")]
     BodyTooLarge { limit: usize },
     /// The server of `auth.forward` did not answer.
@@ -263,7 +266,9 @@ impl Error {
             Self::Forward(_) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
             Self::Manage(error) => return classify_manage(error),
             Self::NoJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::Unsupported),
-            Self::BadJson(_) | Self::BadRetention(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
+            Self::BadJson(_) | Self::BadRetention(_) | Self::UnexpectedBody { .. } => {
+                (StatusCode::BAD_REQUEST, ErrorCode::Unsupported)
+            }
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::Unsupported),
             Self::NoForm => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),

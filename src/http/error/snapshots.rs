@@ -144,6 +144,7 @@ fn samples() -> Vec<Error> {
         Error::NoJson,
         Error::BadRetention("keep is 0".to_owned()),
         Error::BadJson(serde_json::Error::custom("missing field `name`")),
+        Error::UnexpectedBody { example: "?dry_run=true" },
         Error::BodyTooLarge { limit: 65_536 },
         Error::NoForm,
         Error::Template(askama::Error::Fmt),

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use api::{Erased, Explanation, GarbageLine, GarbagePreview, GarbageReport, GarbageStatus};
+use reqwest::Method;
 use serde_json::json;
 
 use super::read;
-use crate::harness::{Answer, Ask, By, OCI_INDEX, TestRegistry, Who, index_manifest, with_accounts};
+use crate::harness::{
+    Answer, Ask, By, OCI_INDEX, TestRegistry, Who, index_manifest, with_accounts, with_accounts_and,
+};
 
 /// A registry that collects when it is asked to, and without grace.
 async fn without_grace() -> TestRegistry {
@@ -55,6 +58,32 @@ async fn api_gc_frees_deleted_images() {
     let status: GarbageStatus = read(&registry.get("/api/v1/gc").await.is(200));
     assert_eq!(status.last, Some(report.collected));
     assert_eq!((status.kept.grace, status.kept.untagged_after), (0, None));
+}
+
+#[tokio::test]
+async fn api_gc_and_check_refuse_options_in_a_body() {
+    let registry = with_accounts_and(|config| {
+        config.gc.grace = Duration::ZERO;
+        config.gc.interval = Duration::ZERO;
+    })
+    .await;
+    let app = registry.repository("team/app").of(&Who::root());
+    app.push_image("gone").await;
+    app.delete("manifests/gone").await.is(202);
+    let post = |path, body| registry.request(Method::POST, path).by(&Who::root()).json(&body);
+    for body in [json!({ "dry_run": "x" }), json!({ "dry_run": true }), json!([]), json!("dry_run")] {
+        let refused = post("/api/v1/gc", body.clone()).ask().await.fails(400, "UNSUPPORTED").text();
+        assert!(refused.contains("?dry_run=true"), "{refused}");
+        post("/api/v1/gc?dry_run=true", body.clone()).ask().await.fails(400, "UNSUPPORTED");
+        let refused = post("/api/v1/check", body).ask().await.fails(400, "UNSUPPORTED").text();
+        assert!(refused.contains("?read=true"), "{refused}");
+    }
+    let not_json = registry.request(Method::POST, "/api/v1/gc").by(&Who::root()).body("dry_run").ask().await;
+    not_json.fails(400, "UNSUPPORTED");
+
+    post("/api/v1/check", json!({})).ask().await.is(200);
+    let report = report(&post("/api/v1/gc", json!({})).ask().await.is(200));
+    assert_eq!(report.collected.manifests, 1, "no refused request has collected it");
 }
 
 #[tokio::test]

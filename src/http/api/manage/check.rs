@@ -3,7 +3,7 @@
 use api::{CheckLine, CheckProgress};
 use registry::check::Options;
 
-use super::{json_lines, manage, map_error, must_be_on_primary};
+use super::{json_lines, manage, map_error, must_be_on_primary, no_body};
 use crate::http::api::convert;
 use crate::http::call::Call;
 use crate::http::error::Error;
@@ -11,11 +11,12 @@ use crate::http::gateway_error::GatewayError;
 use crate::http::response::Response;
 
 /// Starts the check. It ends if the client disconnects.
-pub(crate) async fn run(call: Call<'_>) -> Result<Response, Error> {
+pub(crate) async fn run(mut call: Call<'_>) -> Result<Response, Error> {
     map_error(&call, manage(&call).must_be_administrator())?;
     if call.app.content_proxy.is_some() {
         return Err(GatewayError::Unsupported.into());
     }
+    no_body(&mut call, "?read=true").await?;
     let options = Options { read: call.query().truth("read")?, repair: call.query().truth("repair")? };
     must_be_on_primary(&call)?;
     let registry = call.registry();

@@ -4,7 +4,7 @@ use api::{Erase, Explanation, GarbageLine, GarbagePreview, GarbageStatus};
 use oci::{Digest, RepositoryName};
 use registry::collection::{COUNTED, Collected};
 
-use super::{body, change, json_lines, manage, map_error, must_be_on_primary, ok};
+use super::{body, change, json_lines, manage, map_error, must_be_on_primary, no_body, ok};
 use crate::http::api::garbage as convert;
 use crate::http::call::Call;
 use crate::http::error::Error;
@@ -60,8 +60,9 @@ pub(crate) fn start(call: &Call<'_>) -> Result<(), Error> {
 }
 
 /// Starts a collection, or previews one. It runs to its end even if the client disconnects.
-pub(crate) async fn run(call: Call<'_>) -> Result<Response, Error> {
+pub(crate) async fn run(mut call: Call<'_>) -> Result<Response, Error> {
     must_be_allowed(&call)?;
+    no_body(&mut call, "?dry_run=true").await?;
     let registry = call.registry();
     if call.query().truth("dry_run")? {
         return Ok(ok(&preview(&call).await?));

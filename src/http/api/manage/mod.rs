@@ -60,6 +60,16 @@ pub(super) async fn body<T: DeserializeOwned>(call: &mut Call<'_>) -> Result<T, 
     serde_json::from_slice(&bytes).map_err(Error::BadJson)
 }
 
+/// Refuses a body, because the options of the endpoint are query parameters such as `example`. Without this, a
+/// client that sends its options as JSON would get a run without them. `{}` has no options.
+async fn no_body(call: &mut Call<'_>, example: &'static str) -> Result<(), Error> {
+    let refused = || Error::UnexpectedBody { example };
+    let bytes = call.request.short_body(BODY_BYTES, refused).await?;
+    let options: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(&bytes).ok();
+    let is_empty = bytes.trim_ascii().is_empty() || options.is_some_and(|options| options.is_empty());
+    if is_empty { Ok(()) } else { Err(refused()) }
+}
+
 /// Runs a change in its own task, so that a client that disconnects does not cancel it half-way.
 async fn change<T: Send + 'static, W>(call: &Call<'_>, work: impl FnOnce(Manage) -> W) -> Result<T, Error>
 where
