@@ -406,6 +406,7 @@ health-not-ready = The registry is not ready:
 health-upstream-bad = The registry behind this gateway is not ready:
 health-no-primary = There is no primary server. Pushes are refused, and pulls go on.
 health-disk-full = The disk is full (see df -h and df -i). Pushes are refused; pulls and deletions go on.
+health-reserve = Only { $free } are free on the disk, and { $reserve } are kept back (storage.reserve). Pushes are refused; pulls and deletions go on.
 health-disk-read-only = The disk is read-only. Pushes and deletions are refused, and pulls go on.
 health-links = { $count ->
     [one] The links of { $number } repository below repositories/ cannot be written. The log and wharfinger check tell which and why.

@@ -352,6 +352,7 @@ health-not-ready = 服务未就绪：
 health-upstream-bad = 此网关之后的仓库未就绪：
 health-no-primary = 没有主服务器。推送会被拒绝，拉取不受影响。
 health-disk-full = 磁盘已满（请查看 df -h 和 df -i）。推送会被拒绝，拉取和删除不受影响。
+health-reserve = 磁盘只剩 { $free } 可用空间，而 storage.reserve 保留 { $reserve }。推送会被拒绝，拉取和删除不受影响。
 health-disk-read-only = 磁盘为只读。推送和删除会被拒绝，拉取不受影响。
 health-links = 无法写入 repositories/ 下 { $number } 个仓库的链接。日志和 wharfinger check 会说明具体位置和原因。
 health-files = 无法写入 blobs/ 下 { $number } 个 blob 的文件。日志和 wharfinger check 会说明具体位置和原因。

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytesize::ByteSize;
 use registry::DiskState;
 
 use crate::http::app::App;
@@ -16,6 +17,11 @@ pub(crate) enum Degraded {
     /// A replica has no primary.
     NoPrimary,
     DiskFull,
+    /// The free space and the reserve in bytes.
+    ReserveReached {
+        free: u64,
+        reserve: u64,
+    },
     DiskReadOnly,
     /// The number of repositories whose links cannot be written.
     BlockedLinks(u64),
@@ -33,6 +39,13 @@ impl fmt::Display for Degraded {
             Self::DiskFull => write!(
                 formatter,
                 "the disk is full (see df -h and df -i); pushes are refused, pulls and deletions go on"
+            ),
+            Self::ReserveReached { free, reserve } => write!(
+                formatter,
+                "only {} are free on the disk, and the operator keeps back {} (storage.reserve); pushes are refused, \
+                 pulls and deletions go on",
+                ByteSize::b(*free).display().iec(),
+                ByteSize::b(*reserve).display().iec()
             ),
             Self::DiskReadOnly => {
                 write!(formatter, "the disk is read-only; pushes and deletions are refused, pulls go on")
@@ -59,6 +72,9 @@ pub(crate) fn faults(app: &App) -> Vec<Degraded> {
     let disk = match registry.disk_state() {
         DiskState::Writable => None,
         DiskState::Full => Some(Degraded::DiskFull),
+        // The content of a gateway is not on this disk.
+        DiskState::ReserveReached { .. } if app.content_proxy.is_some() => None,
+        DiskState::ReserveReached { free, reserve } => Some(Degraded::ReserveReached { free, reserve }),
         DiskState::ReadOnly => Some(Degraded::DiskReadOnly),
     };
     let links = registry.blocked_repositories().len() as u64;

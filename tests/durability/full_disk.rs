@@ -243,6 +243,19 @@ async fn reserve_refuses_before_the_disk_is_full() {
     let server = Server::start(&disk.path.join("data"), &["--config", settings.to_str().unwrap()]);
     let (http, url) = (client(), server.url());
     let image = pusher::push_image(&http, &url, 1).await.unwrap();
+
+    let readiness = async || http.get(format!("{url}/readyz")).send().await.unwrap().text().await.unwrap();
+    assert_eq!(readiness().await, "ready\n");
+    let filler = disk.path.join("filler");
+    fs::write(&filler, vec![0; usize::try_from(disk.free()).unwrap() - 4 * MIB]).unwrap();
+    // The free space is cached for 100 ms.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let degraded = readiness().await;
+    assert!(degraded.starts_with("ready\ndegraded: only "), "{degraded}");
+    assert!(degraded.contains("keeps back 8.0 MiB (storage.reserve)"), "{degraded}");
+    fs::remove_file(filler).unwrap();
+    assert_eq!(readiness().await, "ready\n");
+
     for seed in 0..8 {
         let blob = random::content(100 + seed, 8 * MIB);
         let digest = oci::Algorithm::Sha256.digest(&blob);

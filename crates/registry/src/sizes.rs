@@ -28,7 +28,7 @@ impl Registry {
         loop {
             ticks.tick().await;
             // The space that is left is for deletions.
-            if self.disk_state() != DiskState::Writable {
+            if matches!(self.disk_state(), DiskState::Full | DiskState::ReadOnly) {
                 continue;
             }
             if let Err(error) = self.count_sizes(&mut pauses, &mut newest).await {

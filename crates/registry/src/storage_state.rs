@@ -22,6 +22,13 @@ const FULL: u64 = 64 << 10;
 pub enum DiskState {
     /// It takes writes.
     Writable,
+    /// Less than the reserve is free. It takes no uploads.
+    ReserveReached {
+        /// The free space in bytes.
+        free: u64,
+        /// The reserve in bytes.
+        reserve: u64,
+    },
     /// It has no space or no inodes for pushes. Deletions have room.
     Full,
     /// Its file system is read-only.
@@ -44,6 +51,8 @@ impl Registry {
             DiskState::ReadOnly
         } else if self.free_space(has_room, 0).is_some_and(|space| !has_room(space)) {
             DiskState::Full
+        } else if let Err(Error::ReserveReached { free, reserve }) = self.check_reserve(0) {
+            DiskState::ReserveReached { free, reserve }
         } else {
             DiskState::Writable
         }

@@ -44,6 +44,10 @@ impl Overview {
         match fault {
             Degraded::NoPrimary => page.t("health-no-primary").into_owned(),
             Degraded::DiskFull => page.t("health-disk-full").into_owned(),
+            Degraded::ReserveReached { free, reserve } => {
+                let (free, reserve) = (page.size(free), page.size(reserve));
+                page.language.text_with("health-reserve", &[("free", &free), ("reserve", &reserve)])
+            }
             Degraded::DiskReadOnly => page.t("health-disk-read-only").into_owned(),
             Degraded::BlockedLinks(count) => page.counted("health-links", count),
             Degraded::BlockedFiles(count) => page.counted("health-files", count),
