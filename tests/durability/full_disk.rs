@@ -274,6 +274,32 @@ async fn reserve_refuses_before_the_disk_is_full() {
     server.stop();
 }
 
+#[tokio::test]
+async fn check_works_with_no_byte_free() {
+    let disk = SmallDisk::mount(16);
+    let data = disk.path.join("data");
+    let server = Server::start(&data, &[]);
+    let (http, url) = (client(), server.url());
+    let ballast = data.join("wharfinger/metadata.db.ballast");
+    eventually("the ballast is there", || fs::metadata(&ballast).is_ok_and(|file| file.len() == MIB as u64))
+        .await;
+    for seed in 1..6 {
+        pusher::push_image(&http, &url, seed).await.unwrap();
+    }
+    // Journaled content and new links have not been written yet.
+    for pause in [0, 8] {
+        tokio::time::sleep(std::time::Duration::from_secs(pause)).await;
+        disk.fill();
+        for options in [&[][..], &["--read"], &["--read"]] {
+            let mut check = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
+            let checked = check.arg("check").args(options).arg("--data").arg(&data).output().unwrap();
+            assert!(checked.status.success(), "{options:?} after {pause} s: {checked:?}");
+            disk.fill();
+        }
+    }
+    server.stop();
+}
+
 fn upload_files(disk: &Path) -> usize {
     fs::read_dir(disk.join("data/wharfinger/uploads")).unwrap().count()
 }

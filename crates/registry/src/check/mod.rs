@@ -85,6 +85,20 @@ pub struct Options {
     pub repair: bool,
 }
 
+impl Options {
+    /// Leaves out a step that has to write below `repositories/` or `blobs/` on a full disk: the view task
+    /// repeats it once there is space. A repair needs the step.
+    fn unless_full<T: Default>(self, step: Result<T, Error>) -> Result<T, Error> {
+        match step {
+            Err(Error::Full) if !self.repair => {
+                tracing::warn!("the disk is full: the check writes no links, and adopts no changes");
+                Ok(T::default())
+            }
+            step => step,
+        }
+    }
+}
+
 /// Missing or damaged content, and the tags that need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -233,8 +247,9 @@ impl Registry {
         options: Options,
         progress: impl Fn(u64, u64) -> bool + Send + Sync,
     ) -> Result<Checked, Error> {
-        let adopted = self.adopt().await?;
-        let view = self.inner.background.view().repair(|_| ()).await?;
+        let adopted = options.unless_full(self.adopt().await)?;
+        let view = self.inner.background.view().repair(|_| ()).await;
+        let view = options.unless_full(view.map_err(Error::from))?;
         let problems = self.metadata.view_problems().await?;
         // The repair of the view has flushed the journal.
         let unwritten = self.unwritten_content();

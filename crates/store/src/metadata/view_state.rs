@@ -209,10 +209,12 @@ const UNWRITTEN: &str = "SELECT kind, tag, digest FROM changes
 const TAGS_OF: &str =
     "SELECT t.name FROM repositories r JOIN tags t ON t.repository = r.id WHERE r.name = ?1";
 
+/// A stamp that is there already is not written, so that a check of an unchanged directory needs no free space.
 pub(super) fn set_stamp(sql: Sql<'_>, directory: &str, stamp: &ViewStamp) -> Result<(), StoreError> {
     sql.run(
         "INSERT INTO view_stamps (directory, stamp) VALUES (?1, ?2)
-         ON CONFLICT (directory) DO UPDATE SET stamp = excluded.stamp",
+         ON CONFLICT (directory) DO UPDATE SET stamp = excluded.stamp
+         WHERE view_stamps.stamp IS DISTINCT FROM excluded.stamp",
         params![directory, stamp.0],
     )?;
     Ok(())
@@ -226,7 +228,8 @@ pub(super) fn set_tags_directory(
     // A directory with an empty stamp counts as changed.
     sql.run(
         "INSERT INTO view_stamps (directory, stamp, tags_directory) VALUES (?1, ?3, ?2)
-         ON CONFLICT (directory) DO UPDATE SET tags_directory = excluded.tags_directory",
+         ON CONFLICT (directory) DO UPDATE SET tags_directory = excluded.tags_directory
+         WHERE view_stamps.tags_directory IS DISTINCT FROM excluded.tags_directory",
         params![repository, directory.0, [0_u8; 0]],
     )?;
     Ok(())
@@ -246,6 +249,16 @@ pub(super) fn set_problems(
     directory: &str,
     problems: &[(Vec<u8>, String)],
 ) -> Result<bool, StoreError> {
+    let mut earlier: Vec<(Vec<u8>, String)> =
+        sql.all("SELECT path, problem FROM view_problems WHERE directory = ?1", params![directory], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    let mut present = problems.to_vec();
+    earlier.sort_unstable();
+    present.sort_unstable();
+    if earlier == present {
+        return Ok(false);
+    }
     let removed = sql.run("DELETE FROM view_problems WHERE directory = ?1", params![directory])?;
     for (path, problem) in problems {
         sql.run(
