@@ -73,6 +73,16 @@ impl Connection {
         self.client.find(request).await.map_err(|error| self.explain(error))
     }
 
+    /// Like [`find`](Self::find), but the response 404 about content that exists and is damaged is an error.
+    pub(super) async fn find_intact(&self, request: RequestBuilder) -> Result<Option<Response>, Failure> {
+        match self.client.send(request).await {
+            Err(ClientError::Rejected { status: StatusCode::NOT_FOUND, body, .. }) if !is_damaged(&body) => {
+                Ok(None)
+            }
+            answer => answer.map(Some).map_err(|error| self.explain(error)),
+        }
+    }
+
     /// Sends a request, and parses the response as JSON.
     pub(super) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
         self.client.json(request).await.map_err(|error| self.explain(error))
@@ -219,4 +229,12 @@ impl Connection {
             "the address has the path {path}; unless a proxy has the registry there, write --server {origin}"
         ))
     }
+}
+
+/// Whether an error of the distribution protocol is about damaged content. Damaged content is absent to a push,
+/// so its status and code are those of a missing manifest. Its detail names the digest, which the detail of a
+/// missing one does not.
+fn is_damaged(body: &[u8]) -> bool {
+    let error: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    error["errors"][0]["detail"]["digest"].is_string()
 }

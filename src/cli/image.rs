@@ -25,7 +25,7 @@ pub(super) struct Fetched {
 pub(super) async fn find(registry: &Connection, image: &Reference) -> Result<Option<Fetched>, Failure> {
     let target = image.target.clone().unwrap_or_else(|| TagOrDigest::Tag(Tag::latest()));
     let request = registry.request(Method::GET, &format!("/v2/{}/manifests/{target}", image.repository));
-    let Some(answer) = registry.find(request.header(ACCEPT, ACCEPTED)).await? else { return Ok(None) };
+    let Some(answer) = registry.find_intact(request.header(ACCEPT, ACCEPTED)).await? else { return Ok(None) };
     let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let not_a_registry = || Failure::new(format!("the server's answer for {image} is not a manifest"));
     let media_type =

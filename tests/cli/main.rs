@@ -458,6 +458,20 @@ fn check_names_damage_and_repairs_links() {
 }
 
 #[test]
+fn inspect_of_a_damaged_manifest_says_so() {
+    let registry = Registry::at_rest();
+    let manifest = pusher::describe(1).manifest;
+    let hex = manifest.hex();
+    let file = registry.data().join(format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]));
+    fs::write(file, "{}").unwrap();
+    for image in ["team/app-1:v1".to_owned(), format!("team/app-1@{manifest}")] {
+        let said = registry.refuses(&format!("inspect {image}"), 1);
+        assert!(said.contains("missing or damaged") && said.contains("push"), "{said}");
+    }
+    assert!(registry.refuses("inspect team/app-1:absent", 1).contains("there is no image team/app-1:absent"));
+}
+
+#[test]
 fn check_repair_moves_damage_aside() {
     let registry = Registry::at_rest();
     let image = pusher::describe(1);
