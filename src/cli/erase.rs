@@ -80,6 +80,9 @@ impl Erase {
                 erased.held_by.join(", ")
             ))?;
         }
+        if !erased.tags.is_empty() {
+            output::print(format_args!("its tags are gone as well: {}\n", erased.tags.join(", ")))?;
+        }
         Ok(())
     }
 }

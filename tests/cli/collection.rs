@@ -36,11 +36,13 @@ fn erase_removes_an_image_at_once() {
     let image = pusher::describe(1);
     registry.says("tag team/app-1:v1 copy/app:v1");
     let told = registry.says(&format!("erase team/app-1@{}", image.manifest));
+    assert!(told.contains("its tags are gone as well: team/app-1:v1\n"), "{told}");
     assert!(told.contains("other repositories still hold it: copy/app"), "{told}");
     let erased = registry.json(&format!("erase team/app-1@{} --everywhere", image.manifest));
     assert_eq!((&erased["deleted"], &erased["held_by"]), (&true.into(), &serde_json::json!([])));
     assert_eq!(registry.json("du")["unreferenced_bytes"], 0, "its layers went with it");
     assert!(registry.refuses("erase team/app-1:v1", 2).contains("names no digest"));
+    assert_eq!(erased["tags"], serde_json::json!(["copy/app:v1"]));
     let unknown = registry.refuses(&format!("erase team/app-1@{}", image.manifest), 1);
     assert!(unknown.contains("there is no content"), "{unknown}");
     assert!(registry.says("audit --action content.erase").contains("content.erase"));

@@ -193,6 +193,9 @@ pub struct Erased {
     pub repositories: Vec<String>,
     /// Other repositories that still hold it.
     pub held_by: Vec<String>,
+    /// The tags that pointed to it, such as `team/app:1.4`. They are gone as well.
+    #[serde(default)]
+    pub tags: Vec<String>,
     /// Whether its file is deleted.
     pub deleted: bool,
 }

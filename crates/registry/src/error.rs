@@ -3,7 +3,7 @@
 use accounts::AccountName;
 use oci::{Digest, ManifestError, MediaType, RepositoryName, Tag, TagOrDigest};
 use store::StoreError;
-use store::metadata::{ContentRefusal, QuotaExcess, TagRefusal};
+use store::metadata::{ContentRefusal, ErasureMark, QuotaExcess, TagRefusal};
 use uuid::Uuid;
 
 /// The reason why an operation failed. The text is for the client, except for [`Error::Store`], which is for
@@ -179,10 +179,13 @@ pub enum Error {
     #[error("{repository}:{tag} cannot be taken back: {reason}")]
     NothingToUndo { repository: RepositoryName, tag: Tag, reason: &'static str },
     /// The manifest was deleted for good.
-    #[error(
-        "{target} is no longer in {repository}: its grace period (gc.grace) has ended, so that only a push restores it"
-    )]
-    ManifestGone { repository: RepositoryName, target: TagOrDigest },
+    #[error("{target} is no longer in {repository}: {}, so that only a push restores it", why_gone(.erasure.as_deref()))]
+    ManifestGone {
+        repository: RepositoryName,
+        target: TagOrDigest,
+        /// The erasure of the manifest; `None` if its grace period has ended.
+        erasure: Option<Box<ErasureMark>>,
+    },
     /// No tag of the repository ever pointed to the manifest.
     #[error(
         "there is no image {digest} in {repository}, and no tag in the history of {repository} pointed to it; \
@@ -274,6 +277,15 @@ impl From<StoreError> for Error {
             error => Self::Store(error),
         }
     }
+}
+
+fn why_gone(erasure: Option<&ErasureMark>) -> String {
+    let Some(ErasureMark { at, account }) = erasure else {
+        return "its grace period (gc.grace) has ended".to_owned();
+    };
+    let at: chrono::DateTime<chrono::Utc> = (*at).into();
+    let by = account.as_ref().map(|account| format!(" by {account}"));
+    format!("it was erased on {}{}", at.format("%Y-%m-%dT%H:%M:%SZ"), by.unwrap_or_default())
 }
 
 fn refused_tag(repository: &RepositoryName, tag: &Tag, refusal: &TagRefusal) -> String {

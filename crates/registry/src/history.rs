@@ -56,7 +56,8 @@ impl Registry {
                 Err(Error::NothingToUndo { repository, tag, reason: "it did not exist at that time" })
             }
             UndoOutcome::Gone(digest) => {
-                Err(Error::ManifestGone { repository, target: TagOrDigest::Digest(digest) })
+                let erasure = self.metadata.erasure(&repository, &digest).await?.map(Box::new);
+                Err(Error::ManifestGone { repository, target: TagOrDigest::Digest(digest), erasure })
             }
             UndoOutcome::Unknown(digest) => Err(Error::NotInHistory { repository, digest }),
             done => Ok(done),

@@ -125,6 +125,7 @@ pub(crate) fn erased(digest: Digest, erased: collection::Erasure) -> Erased {
         bytes: erased.bytes,
         repositories: names(erased.repositories),
         held_by: names(erased.held_by),
+        tags: erased.tags.iter().map(|(repository, tag)| format!("{repository}:{tag}")).collect(),
         deleted: erased.is_deleted,
     }
 }

@@ -7,7 +7,7 @@ use accounts::{AccountName, Right, Subject};
 use http_body_util::BodyExt;
 use oci::{Algorithm, Digest, MediaType, RepositoryName, Tag, TagOrDigest};
 use registry::access::{Identity, PasswordRefused};
-use registry::records::{ContentRefusal, QuotaExcess, TagRefusal};
+use registry::records::{ContentRefusal, ErasureMark, QuotaExcess, TagRefusal};
 use serde::de::Error as _;
 use upstream::AccessError;
 use uuid::Uuid;
@@ -335,7 +335,15 @@ fn registry_errors() -> Vec<registry::Error> {
         E::ReserveReached { free: 1 << 20, reserve: 1 << 30 },
         E::NoHistory { repository: name(), tag: tag() },
         E::NothingToUndo { repository: name(), tag: tag(), reason: "it did not exist at that time" },
-        E::ManifestGone { repository: name(), target: TagOrDigest::Digest(digest()) },
+        E::ManifestGone { repository: name(), target: TagOrDigest::Digest(digest()), erasure: None },
+        E::ManifestGone {
+            repository: name(),
+            target: TagOrDigest::Digest(digest()),
+            erasure: Some(Box::new(ErasureMark {
+                at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+                account: Some("ann".to_owned()),
+            })),
+        },
         E::NotInHistory { repository: name(), digest: digest() },
         E::NoRun("r7".to_owned()),
         E::Full,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use oci::{Digest, RepositoryName};
+use oci::{Digest, RepositoryName, Tag};
 use store::metadata::collection::DueContent;
 
 use super::Pace;
@@ -16,6 +16,8 @@ pub struct Erasure {
     pub repositories: Vec<RepositoryName>,
     /// Repositories that still hold it, also in their trash.
     pub held_by: Vec<RepositoryName>,
+    /// The tags that pointed to it, and are gone as well.
+    pub tags: Vec<(RepositoryName, Tag)>,
     /// Whether its file is deleted.
     pub is_deleted: bool,
     /// Its size in bytes.
@@ -63,6 +65,7 @@ impl Registry {
             Ok(Erasure {
                 repositories: erased.repositories,
                 held_by: erased.held_by,
+                tags: erased.tags,
                 is_deleted,
                 bytes: erased.bytes,
             })
