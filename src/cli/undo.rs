@@ -20,7 +20,7 @@ pub(super) struct UndoChange {
     image: Option<Reference>,
 
     /// The state to go back to: a time (2h, yesterday, 2026-11-20T14:30:00Z), or a digest
-    #[arg(long, value_name = "TIME|DIGEST", requires = "image")]
+    #[arg(long, value_name = "TIME|DIGEST", requires = "image", conflicts_with = "run")]
     to: Option<To>,
 
     /// The retention run to take back; `wharfinger history` and the audit log name it

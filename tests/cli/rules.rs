@@ -65,6 +65,7 @@ fn history_and_undo_work_with_and_without_server() {
         registry.refuses("undo", 2);
         registry.refuses("history team/app-1@sha256:00", 2);
         registry.refuses("undo --run absent", 1);
+        assert!(registry.refuses("undo --run absent --to yesterday", 2).contains("cannot be used with"));
     }
 }
 
