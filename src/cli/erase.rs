@@ -8,9 +8,9 @@ use oci::TagOrDigest;
 use oci::reference::Reference;
 use reqwest::Method;
 
-use super::confirmation;
 use super::output::{self, Failure, Format};
 use super::target::Target;
+use super::{confirmation, image};
 
 /// Erase an image or a layer at once, without a way back, such as one with a secret in it
 #[derive(Args, Debug)]
@@ -51,6 +51,12 @@ const TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 impl Erase {
     pub(super) async fn run(self) -> Result<(), Failure> {
+        let named = self.content.to_string();
+        if image::is_meant_as_digest(&named) {
+            return Err(Failure::usage(format!("`{named}` names no repository")).help(format!(
+                "write REPOSITORY@{named}; `wharfinger gc --explain {named}` shows the repositories that hold it"
+            )));
+        }
         let Some(TagOrDigest::Digest(digest)) = self.content.target else {
             return Err(Failure::usage(format!("`{}` names no digest", self.content)).help(format!(
                 "write {}@sha256:…; `wharfinger inspect` shows the digests of an image and its layers",
@@ -74,14 +80,14 @@ impl Erase {
         }
         let names = erased.repositories.join(", ");
         output::print(format_args!("erased {digest} ({}) from {names}\n", output::human_size(erased.bytes)))?;
+        if !erased.tags.is_empty() {
+            output::print(format_args!("its tags are gone as well: {}\n", erased.tags.join(", ")))?;
+        }
         if !erased.held_by.is_empty() {
             output::print(format_args!(
                 "other repositories still hold it: {}; --everywhere erases it there\n",
                 erased.held_by.join(", ")
             ))?;
-        }
-        if !erased.tags.is_empty() {
-            output::print(format_args!("its tags are gone as well: {}\n", erased.tags.join(", ")))?;
         }
         Ok(())
     }

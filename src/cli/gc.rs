@@ -13,6 +13,7 @@ use oci::{Digest, RepositoryName, TagOrDigest};
 use reqwest::Method;
 
 use super::connection::Connection;
+use super::image;
 use super::json_lines;
 use super::output::{self, Column, Failure, Format, Row, counted};
 use super::progress::progress_bar;
@@ -120,13 +121,19 @@ enum Content {
 }
 
 fn parse(text: &str) -> Result<Content, Failure> {
-    if let Ok(digest) = text.parse() {
+    let digest = text.parse();
+    if let Ok(digest) = digest {
         return Ok(Content::Digest(digest));
     }
     let invalid = |reason: &str| {
         Failure::usage(format!("invalid content \"{text}\": {reason}"))
             .help("write a digest, REPOSITORY@DIGEST or REPOSITORY:TAG")
     };
+    if let Err(error) = digest
+        && image::is_meant_as_digest(text)
+    {
+        return Err(invalid(&error.to_string()));
+    }
     let reference: Reference = text.parse().map_err(|error| invalid(&format!("{error}")))?;
     match reference.target {
         Some(TagOrDigest::Digest(digest)) => Ok(Content::Of(reference.repository, digest)),

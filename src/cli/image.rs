@@ -61,3 +61,8 @@ pub(super) fn not_found(registry: &Connection, image: &Reference) -> Failure {
     };
     failure.help(format!("{} lists its tags", registry.command(&format!("ls {}", image.repository))))
 }
+
+/// Whether a text begins like a digest. Without this, `sha256:6c3c…` is a tag of a repository `sha256`.
+pub(super) fn is_meant_as_digest(text: &str) -> bool {
+    ["sha256:", "sha512:"].iter().any(|algorithm| text.starts_with(algorithm))
+}

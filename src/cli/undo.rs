@@ -7,6 +7,7 @@ use clap::Args;
 use oci::reference::Reference;
 use oci::{Digest, TagOrDigest};
 
+use super::image;
 use super::output::{self, Column, Failure, Format, Row};
 use super::target::Target;
 use super::times;
@@ -55,7 +56,7 @@ impl std::str::FromStr for To {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.starts_with("sha256:") || text.starts_with("sha512:") {
+        if image::is_meant_as_digest(text) {
             return text
                 .parse()
                 .map(Self::Digest)

@@ -342,7 +342,7 @@ impl Exchange<'_> {
         let state = state.ok_or(registry::Error::UploadUnknown(id))?;
         let digest = request.query().digest("digest")?.filter(|_| request.method == Method::PUT);
         if request.method == Method::PUT && digest.is_none() {
-            return Err(Error::DigestMissing);
+            return Err(Error::DigestMissing { of: "the whole blob" });
         }
         let query = strip_token(query);
         let separator = if query.is_empty() { "" } else { "?" };

@@ -63,9 +63,9 @@ pub(crate) enum Error {
     BadDigest { parameter: &'static str, error: DigestError },
     #[error("invalid parameter `tag`: {0}")]
     BadTag(TagError),
-    /// The request that finishes an upload has no digest.
-    #[error("the parameter `digest` is missing: set it to the digest of the whole blob")]
-    DigestMissing,
+    /// The request has no digest of the content that it is about.
+    #[error("the parameter `digest` is missing: set it to the digest of {of}")]
+    DigestMissing { of: &'static str },
     #[error("invalid Content-Range: expected <first>-<last>, such as 0-1023")]
     BadContentRange,
     #[error("the Content-Type is not the media type of a manifest")]
@@ -242,7 +242,7 @@ impl Error {
             Self::NoUpstream(_) => (StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported),
             Self::BadHost | Self::BadParameter { .. } => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
-            Self::BadDigest { .. } | Self::DigestMissing => {
+            Self::BadDigest { .. } | Self::DigestMissing { .. } => {
                 (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid)
             }
             Self::BadTag(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),

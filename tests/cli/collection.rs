@@ -38,11 +38,13 @@ fn erase_removes_an_image_at_once() {
     let told = registry.says(&format!("erase team/app-1@{}", image.manifest));
     assert!(told.contains("its tags are gone as well: team/app-1:v1\n"), "{told}");
     assert!(told.contains("other repositories still hold it: copy/app"), "{told}");
+    let gone = registry.refuses("undo team/app-1:v1", 1);
+    assert!(gone.contains("it was erased on 2") && !gone.contains("grace period"), "{gone}");
     let erased = registry.json(&format!("erase team/app-1@{} --everywhere", image.manifest));
     assert_eq!((&erased["deleted"], &erased["held_by"]), (&true.into(), &serde_json::json!([])));
+    assert_eq!(erased["tags"], serde_json::json!(["copy/app:v1"]));
     assert_eq!(registry.json("du")["unreferenced_bytes"], 0, "its layers went with it");
     assert!(registry.refuses("erase team/app-1:v1", 2).contains("names no digest"));
-    assert_eq!(erased["tags"], serde_json::json!(["copy/app:v1"]));
     let unknown = registry.refuses(&format!("erase team/app-1@{}", image.manifest), 1);
     assert!(unknown.contains("there is no content"), "{unknown}");
     assert!(registry.says("audit --action content.erase").contains("content.erase"));
@@ -54,6 +56,13 @@ fn gc_mistakes_are_named() {
     assert!(registry.refuses("gc --explain team/app-1", 2).contains("whole repository"));
     assert!(registry.refuses("gc --explain :", 2).contains("invalid content"));
     registry.refuses("gc --now --dry-run", 2);
+    let short = registry.refuses("gc --explain sha256:abc", 2);
+    assert!(short.contains("invalid content \"sha256:abc\": wrong length"), "{short}");
+    for digest in [format!("sha256:{}", "0".repeat(64)), "sha256:abc".to_owned()] {
+        let bare = registry.refuses(&format!("erase {digest}"), 2);
+        assert!(bare.contains("names no repository"), "{bare}");
+        assert!(bare.contains(&format!("REPOSITORY@{digest}")), "{bare}");
+    }
     let unknown = format!("gc --explain sha256:{}", "0".repeat(64));
     assert!(registry.refuses(&unknown, 1).contains("there is no content"));
     assert!(registry.says("gc --explain team/app-1:v1").contains("tag v1"));

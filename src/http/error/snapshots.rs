@@ -129,7 +129,7 @@ fn samples() -> Vec<Error> {
         Error::MetricsElsewhere,
         Error::Method,
         Error::BadParameter { parameter: "n", expected: "a whole number, such as 100" },
-        Error::DigestMissing,
+        Error::DigestMissing { of: "the whole blob" },
         Error::BadContentRange,
         Error::BadContentType,
         Error::NoUpstream("docker.io".to_owned()),

@@ -73,7 +73,7 @@ pub(crate) async fn patch(call: Call<'_>, repository: &RepositoryName, id: &Uuid
 pub(crate) async fn put(call: Call<'_>, repository: &RepositoryName, id: &Uuid) -> Result<Response, Error> {
     let registry = call.registry();
     let Call { app, caller, request } = call;
-    let digest = request.query().digest("digest")?.ok_or(Error::DigestMissing)?;
+    let digest = request.query().digest("digest")?.ok_or(Error::DigestMissing { of: "the whole blob" })?;
     let range = chunk_range(&request)?;
     let announced = check_announced(app, &request, range)?;
     registry.check_announced(repository, announced).await?;

@@ -103,6 +103,13 @@ async fn api_gc_says_which_setting_keeps_images() {
 }
 
 #[tokio::test]
+async fn api_gc_explain_asks_for_a_digest() {
+    let registry = TestRegistry::start().await;
+    let missing = registry.get("/api/v1/gc/explain").await.fails(400, "DIGEST_INVALID").text();
+    assert!(missing.contains("the digest of a blob or manifest"), "{missing}");
+}
+
+#[tokio::test]
 async fn api_gc_explains_the_chain_to_a_tag() {
     let registry = TestRegistry::start().await;
     let app = registry.repository("team/app");

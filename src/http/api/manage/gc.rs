@@ -94,7 +94,7 @@ pub(crate) async fn run(mut call: Call<'_>) -> Result<Response, Error> {
 pub(crate) async fn explain(call: Call<'_>) -> Result<Response, Error> {
     let query = call.query();
     must_be_allowed(&call)?;
-    let digest = query.digest("digest")?.ok_or(Error::DigestMissing)?;
+    let digest = query.digest("digest")?.ok_or(Error::DigestMissing { of: "a blob or manifest" })?;
     let repository: Option<RepositoryName> =
         query.parsed("repository", "the name of a repository, such as team/app")?;
     Ok(ok(&look_for(&call, &digest, repository.as_ref()).await?))
