@@ -1,5 +1,6 @@
 //! The paths of a data directory, and its creation.
 
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -57,6 +58,9 @@ impl Directory {
             Ok(_) => Self::at(given)?,
             Err(error) => return Err(access_error(given, Access::Read, given, &error)),
         };
+        if directory.is_foreign() {
+            return Err(not_a_data_directory(given));
+        }
         for part in [&directory.blobs, &directory.own] {
             match fs::metadata(part) {
                 Ok(metadata) if metadata.is_dir() => return Self::open(given),
@@ -66,10 +70,29 @@ impl Directory {
                 _ => {}
             }
         }
-        Err(StoreError::Directory(format!(
-            "{} is not a data directory: it holds neither docker/registry/v2/blobs nor blobs nor wharfinger",
-            given.display()
-        )))
+        Err(not_a_data_directory(given))
+    }
+
+    /// Whether the directory has `blobs/` at its top, and neither `repositories/` nor `wharfinger/` nor
+    /// distribution's layout below `blobs/`: that of an image layout or of another program.
+    fn is_foreign(&self) -> bool {
+        let is_top = self.blobs.parent() == Some(&self.root);
+        if !is_top || self.own.is_dir() || self.repositories.is_dir() {
+            return false;
+        }
+        // distribution's paths are <algorithm>/<two hex digits>/<hex digits>/data.
+        let has_two_digits = |name: OsString| {
+            name.len() == 2 && name.to_str().is_some_and(|name| u8::from_str_radix(name, 16).is_ok())
+        };
+        let is_distributions = |algorithm: &str| {
+            let entries = fs::read_dir(self.blobs.join(algorithm));
+            // An unreadable directory is for the checks that follow.
+            entries.map_or_else(
+                |error| error.kind() == io::ErrorKind::PermissionDenied,
+                |entries| entries.flatten().any(|entry| has_two_digits(entry.file_name())),
+            )
+        };
+        !["sha256", "sha512"].iter().any(|algorithm| is_distributions(algorithm))
     }
 
     /// Returns the data directory at `path`, if it is one. Changes nothing.
@@ -320,4 +343,11 @@ fn create(root: &Path, path: &Path) -> Result<(), StoreError> {
         let file = path.ancestors().find(|part| part.exists()).filter(|part| !part.is_dir());
         file.map_or_else(|| access_error(root, Access::Write, path, &error), not_a_directory)
     })
+}
+
+fn not_a_data_directory(given: &Path) -> StoreError {
+    StoreError::Directory(format!(
+        "{} is not a data directory: it holds neither wharfinger nor the blobs and repositories of a registry",
+        given.display()
+    ))
 }

@@ -53,6 +53,25 @@ fn file_is_no_data_directory() {
 }
 
 #[test]
+fn image_layout_is_no_data_directory() {
+    let data = tempfile::tempdir().unwrap();
+    let blobs = data.path().join("blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    for (file, text) in
+        [("oci-layout", "{}"), ("index.json", "{}"), (&*format!("blobs/sha256/{:064}", 0), "")]
+    {
+        fs::write(data.path().join(file), text).unwrap();
+    }
+    let said = message(Directory::open_existing(data.path()));
+    assert!(said.contains("not a data directory"), "{said}");
+    assert!(!data.path().join("wharfinger").exists());
+
+    // The blobs of `registry:2` at the top, also without their repositories.
+    fs::create_dir(blobs.join("0a")).unwrap();
+    Directory::open_existing(data.path()).unwrap();
+}
+
+#[test]
 fn mistyped_path_is_not_created() {
     let data = tempfile::tempdir().unwrap();
     assert!(message(Directory::open_existing(data.path().join("dta"))).contains("no such directory"));
