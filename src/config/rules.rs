@@ -101,11 +101,29 @@ fn all_tags() -> TagSelector {
     "*".parse().expect("a glob")
 }
 
+/// Refuses a rule that selects nothing, and so protects nothing.
+fn must_select(
+    repositories: &[RepositorySelector],
+    tags: &[TagSelector],
+) -> Result<(), (&'static str, String)> {
+    match (repositories, tags) {
+        ([], _) => Err((
+            "repositories",
+            "the list is empty, so that the rule selects nothing; \"**\" is every repository".to_owned(),
+        )),
+        (_, []) => Err((
+            "tags",
+            "the list is empty, so that the rule selects nothing; \"*\" is every tag".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
 impl TableRules for Immutable {
     const UNIQUE: &'static str = "";
 
     fn check(&self) -> Result<(), (&'static str, String)> {
-        Ok(())
+        must_select(&self.repositories, &self.tags)
     }
 }
 
@@ -113,7 +131,7 @@ impl TableRules for Protected {
     const UNIQUE: &'static str = "";
 
     fn check(&self) -> Result<(), (&'static str, String)> {
-        Ok(())
+        must_select(&self.repositories, &self.tags)
     }
 }
 
@@ -168,6 +186,7 @@ impl TableRules for Retention {
     const UNIQUE: &'static str = "";
 
     fn check(&self) -> Result<(), (&'static str, String)> {
+        must_select(&self.repositories, &self.tags)?;
         let has_condition = self.keep_newest.is_some()
             || self.keep_pushed_within.is_some()
             || self.keep_pulled_within.is_some()

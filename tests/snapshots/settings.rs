@@ -106,6 +106,9 @@ fn configuration_mistakes_match_the_snapshot() {
         "[[retention]]\nrepositories = \"**\"\nkeep_newest = \"one\"\n",
         "[[quota]]\nbytes = \"1GB\"\n",
         "[[immutable]]\nrepositories = \"**\"\ntags = \"/(/\"\n",
+        "[[immutable]]\nrepositories = []\ntags = \"v*\"\n",
+        "[[protected]]\nrepositories = \"**\"\ntags = []\n",
+        "[[retention]]\nrepositories = []\nkeep_newest = 1\n",
         "[gateway]\nupstream = \"registry:5000\"\n",
     ] {
         all += &format!("{}\n{}", file.trim_start_matches('\u{feff}'), errors_of(file));

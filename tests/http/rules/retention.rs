@@ -179,6 +179,12 @@ async fn owner_sets_rules_for_the_own_repositories() {
     registry.send_as(&ann, Method::PUT, path, &rules("**")).await.fails(400, "UNSUPPORTED");
     let unconditional = json!({ "rules": [{ "repositories": ["ann/*"] }] });
     registry.send_as(&ann, Method::PUT, path, &unconditional).await.fails(400, "UNSUPPORTED");
+    for (repositories, tags) in [(json!([]), json!(["*"])), (json!(["ann/*"]), json!([]))] {
+        let rule = json!({ "repositories": repositories, "tags": tags, "keep_newest": 1 });
+        let refused = registry.send_as(&ann, Method::PUT, path, &json!({ "rules": [rule] })).await;
+        let refused = refused.fails(400, "UNSUPPORTED").text();
+        assert!(refused.contains("empty list"), "{refused}");
+    }
     registry.send_as(&ann, Method::PUT, path, &rules("ann/*")).await.is(204);
     let read_back = registry.get_as(&ann, path).await.is(200).json();
     assert_eq!(read_back["rules"][0]["keep_newest"], 1);

@@ -99,6 +99,14 @@ async fn set(mut call: Call<'_>, owner: Option<&AccountName>) -> Result<Response
     let RetentionRules { rules } = body(&mut call).await?;
     let json = serde_json::to_string(&rules).expect("our own types have string keys and no custom code");
     let parsed = retention::from_json(&json).map_err(Error::BadRetention)?;
+    // Rules that were stored before are still read.
+    if parsed.iter().any(|rule| rule.repositories.is_empty() || rule.tags.is_empty()) {
+        return Err(Error::BadRetention(
+            "a rule with an empty list of repositories or tags selects nothing; \"**\" is every repository, and \"*\" \
+             is every tag"
+                .to_owned(),
+        ));
+    }
     if let Some(owner) = owner
         && let Some(foreign) = parsed.iter().find(|rule| !retention::is_within(rule, owner.as_str()))
     {
