@@ -137,6 +137,9 @@ impl UndoChange {
                 undone.restored,
                 output::counted(undone.tags.len(), "tag", "tags")
             ))?;
+            if undone.restored > 0 {
+                output::print("the next run deletes them again unless the rules change before it\n")?;
+            }
         }
         if undone.tags.iter().all(|tag| tag.restored && !tag.incomplete) {
             Ok(())

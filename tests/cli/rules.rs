@@ -84,6 +84,8 @@ fn retention_run_is_previewed_and_taken_back() {
     let undone = registry.ruled_json(&format!("undo --run {id}"));
     assert_eq!(undone["restored"], 1);
     assert_eq!(registry.ruled_json(&format!("undo --run {id}")), undone, "it is back already");
+    let said = success("undo --run", &registry.ruled(&format!("undo --run {id}")));
+    assert!(said.contains("unless the rules change"), "{said}");
     assert_eq!(registry.json("ls team/app-1").as_array().unwrap().len(), 2);
     let refused = registry.ruled("rm team/app-1:keep-1");
     assert_eq!(refused.status.code(), Some(1));

@@ -95,7 +95,7 @@ impl Directory {
                 )));
             }
             None if is_expected && !is_adopted && !self.is_elsewhere() && self.is_without_content()? => {
-                return Err(self.content_is_missing("is empty"));
+                return Err(self.content_is_missing(self.content(), "is empty"));
             }
             _ => {
                 self.assign_content(id)?;

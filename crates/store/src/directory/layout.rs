@@ -116,14 +116,14 @@ impl Directory {
         if self.blobs.exists() || !Metadata::holds_content_at(&self.metadata()).unwrap_or(false) {
             return Ok(());
         }
-        Err(self.content_is_missing("is missing"))
+        Err(self.content_is_missing(&self.blobs, "is missing"))
     }
 
-    pub(super) fn content_is_missing(&self, how: &str) -> StoreError {
+    pub(super) fn content_is_missing(&self, path: &Path, how: &str) -> StoreError {
         StoreError::Directory(format!(
-            "{v2} {how}, but {database} lists images in it: was it moved away, or is its volume not mounted? Put it back, \
-             or move {own} away as well to start with an empty registry",
-            v2 = self.content().display(),
+            "{path} {how}, but {database} lists images in it: was it moved away, or is its volume not mounted? Put it back. \
+             To start with an empty registry instead, stop the server and move {own} away as well",
+            path = path.display(),
             database = self.database_name(),
             own = self.own.display(),
         ))

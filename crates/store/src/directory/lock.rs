@@ -12,10 +12,21 @@ use crate::StoreError;
 /// The exclusive lock of a data directory, held until it is dropped or the process ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
-    /// Locked as well: `wharfinger/`, because another program may remove the lock file, and the content,
-    /// because another path may lead to it.
-    _directories: Vec<File>,
+    /// The lock file; `wharfinger/`, because another program may remove that file; and the content, because
+    /// another path may lead to it.
+    locked: Vec<File>,
+}
+
+impl Drop for Lock {
+    /// A forked child has the same open files until it runs its program. Closing them alone would leave the
+    /// lock to it until then.
+    fn drop(&mut self) {
+        for file in &self.locked {
+            if let Err(error) = rustix::fs::flock(file, FlockOperation::Unlock) {
+                tracing::debug!(%error, "a lock of the data directory ends with its file");
+            }
+        }
+    }
 }
 
 impl Directory {
@@ -55,7 +66,7 @@ impl Directory {
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             Err(error) => return Err(failed(error.into())),
         }
-        let mut directories = Vec::new();
+        let mut lock = Lock { locked: vec![file] };
         for directory in [&self.own, self.content()] {
             let opened = match File::open(directory) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -66,15 +77,15 @@ impl Directory {
             if locked == Err(rustix::io::Errno::WOULDBLOCK) {
                 return Ok(None);
             }
-            directories.push(opened);
+            lock.locked.push(opened);
         }
         // In place, which takes no space on a full disk.
-        let pid = format!("{}\n", std::process::id());
+        let (file, pid) = (&lock.locked[0], format!("{}\n", std::process::id()));
         file.write_all_at(pid.as_bytes(), 0)
             .and_then(|()| file.set_len(pid.len() as u64))
             .or_else(|error| if error.kind() == io::ErrorKind::StorageFull { Ok(()) } else { Err(error) })
             .map_err(failed)?;
-        Ok(Some(Lock { _file: file, _directories: directories }))
+        Ok(Some(lock))
     }
 
     /// Whether a command holds the lock, and not a server. Commands end by themselves.
@@ -110,4 +121,20 @@ fn command_of(pid: u32) -> Option<String> {
         Some(subcommand) => format!("{name} {subcommand}"),
         None => name,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn released_lock_is_free_while_a_forked_child_has_its_files() {
+        let data = tempfile::tempdir().unwrap();
+        let directory = Directory::open(data.path()).unwrap();
+        let lock = directory.lock().unwrap();
+        let of_child: Vec<File> = lock.locked.iter().map(|file| file.try_clone().unwrap()).collect();
+        drop(lock);
+        directory.lock().unwrap();
+        drop(of_child);
+    }
 }
