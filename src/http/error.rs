@@ -416,6 +416,7 @@ impl Error {
             (
                 Self::Registry(
                     registry::Error::Unavailable(_)
+                    | registry::Error::Receive(ReceiveError::Unchecked)
                     | registry::Error::ReadOnly
                     | registry::Error::Moving
                     | registry::Error::Replica,
@@ -500,6 +501,7 @@ fn classify_registry(error: &registry::Error) -> (StatusCode, &'static str) {
         // The body is shorter than announced.
         E::Receive(ReceiveError::Torn(_)) => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
         E::Receive(ReceiveError::Revoked) => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+        E::Receive(ReceiveError::Unchecked) => return (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
         E::Receive(ReceiveError::Idle(_) | ReceiveError::Slow(_)) => {
             (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid)
         }
@@ -571,6 +573,7 @@ fn classify_gateway(error: &GatewayError) -> (StatusCode, &'static str) {
         E::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BlobUploadInvalid.as_str()),
         E::Receive(ReceiveError::Torn(_)) => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid.as_str()),
         E::Receive(ReceiveError::Revoked) => (StatusCode::FORBIDDEN, ErrorCode::Denied.as_str()),
+        E::Receive(ReceiveError::Unchecked) => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE),
         E::Receive(ReceiveError::Idle(_) | ReceiveError::Slow(_)) => {
             (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid.as_str())
         }

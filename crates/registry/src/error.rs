@@ -364,4 +364,7 @@ pub enum ReceiveError {
     /// The sign-in or the right no longer holds at the end of the body.
     #[error("the right to do this was revoked while the request was being sent")]
     Revoked,
+    /// The accounts may have changed, and cannot be read.
+    #[error("the right to do this cannot be checked at the moment; try again later")]
+    Unchecked,
 }

@@ -295,6 +295,7 @@ fn registry_errors() -> Vec<registry::Error> {
         ReceiveError::Idle(60),
         ReceiveError::Slow(300),
         ReceiveError::Revoked,
+        ReceiveError::Unchecked,
     ];
     let own = [
         E::NameUnknown(name()),

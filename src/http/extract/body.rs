@@ -168,8 +168,8 @@ impl Stream for RequestBody {
         };
         let Some(checked) = &mut this.checked else { return Poll::Ready(piece) };
         match checked.check.poll_allowed(cx, piece.is_none()) {
-            Poll::Ready(true) => Poll::Ready(piece),
-            Poll::Ready(false) => Poll::Ready(Some(Err(ReceiveError::Revoked))),
+            Poll::Ready(Ok(())) => Poll::Ready(piece),
+            Poll::Ready(Err(refused)) => Poll::Ready(Some(Err(refused))),
             Poll::Pending => {
                 checked.held = Some(piece);
                 Poll::Pending

@@ -9,8 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use accounts::Right;
 use oci::RepositoryName;
-use registry::Registry;
 use registry::access::{Accounts, Identity};
+use registry::{ReceiveError, Registry};
 use tokio::task::JoinHandle;
 
 use crate::http::endpoints::Requirement;
@@ -42,7 +42,7 @@ struct Grounds {
 pub(crate) struct RevocationCheck {
     grounds: Grounds,
     generation: u64,
-    running: Option<JoinHandle<bool>>,
+    running: Option<JoinHandle<Result<(), ReceiveError>>>,
     /// The registry whose version the end of the body has to check, if other servers may have changed the
     /// accounts.
     shared: Option<Registry>,
@@ -76,28 +76,31 @@ impl RevocationCheck {
     }
 
     /// Whether the request may go on.
-    pub(crate) fn poll_allowed(&mut self, cx: &mut Context<'_>, is_end: bool) -> Poll<bool> {
+    pub(crate) fn poll_allowed(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_end: bool,
+    ) -> Poll<Result<(), ReceiveError>> {
         if is_end && let Some(registry) = self.shared.take() {
             let running = self.running.take();
             self.running = Some(tokio::spawn(async move {
-                let is_allowed = match running {
-                    Some(running) => running.await.unwrap_or(false),
-                    None => true,
-                };
-                is_allowed && has_present_accounts(&registry).await
+                if let Some(running) = running {
+                    running.await.unwrap_or(Err(ReceiveError::Unchecked))?;
+                }
+                await_present_accounts(&registry).await
             }));
         }
         loop {
             if let Some(running) = &mut self.running {
-                let is_allowed = ready!(Pin::new(running).poll(cx)).unwrap_or(false);
+                let allowed = ready!(Pin::new(running).poll(cx)).unwrap_or(Err(ReceiveError::Unchecked));
                 self.running = None;
-                if !is_allowed {
-                    return Poll::Ready(false);
+                if allowed.is_err() {
+                    return Poll::Ready(allowed);
                 }
             }
             let generation = self.grounds.accounts.generation();
             if generation == self.generation {
-                return Poll::Ready(true);
+                return Poll::Ready(Ok(()));
             }
             self.generation = generation;
             self.running = Some(tokio::spawn(self.grounds.clone().still_hold()));
@@ -105,21 +108,23 @@ impl RevocationCheck {
     }
 }
 
-/// Whether changes of accounts by other servers count here.
-async fn has_present_accounts(registry: &Registry) -> bool {
-    let checked = registry.check_versions().await;
-    checked
-        .inspect_err(|error| tracing::warn!(%error, "cannot authorize a request again; it is refused"))
-        .is_ok()
+/// Waits until changes of accounts by other servers count here.
+async fn await_present_accounts(registry: &Registry) -> Result<(), ReceiveError> {
+    registry.check_versions().await.map(drop).map_err(|error| unchecked(&error))
+}
+
+fn unchecked(error: &registry::Error) -> ReceiveError {
+    tracing::warn!(%error, "cannot authorize a request again, after accounts may have changed; it is refused");
+    ReceiveError::Unchecked
 }
 
 impl Grounds {
-    async fn still_hold(self) -> bool {
-        let result = self.hold().await;
-        result.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot authorize a request again, after accounts have changed; it is refused");
-            false
-        })
+    async fn still_hold(self) -> Result<(), ReceiveError> {
+        match self.hold().await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(ReceiveError::Revoked),
+            Err(error) => Err(unchecked(&error)),
+        }
     }
 
     async fn hold(&self) -> Result<bool, registry::Error> {
