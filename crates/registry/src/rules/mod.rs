@@ -180,38 +180,14 @@ impl ChangeRules for Rules {
             tags = usage.tags,
             max_tags = limit(usage.quota.max_tags),
             "a quota is used up to {} %",
-            used_percent(usage)
+            usage.percent()
         );
     }
-}
-
-/// Returns the use of the limit that is nearest to its end.
-fn used_percent(usage: &QuotaUsage) -> u128 {
-    let percent = |used: u64, limit: Option<u64>| Some(u128::from(used) * 100 / u128::from(limit?.max(1)));
-    let (bytes, tags) =
-        (percent(usage.bytes, usage.quota.max_bytes), percent(usage.tags, usage.quota.max_tags));
-    bytes.max(tags).unwrap_or_default()
 }
 
 fn lower(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn used_percent_is_that_of_the_nearest_limit() {
-        let percent = |bytes, max_bytes, tags, max_tags| {
-            let quota = Quota { scope: "team".to_owned(), max_bytes, max_tags };
-            used_percent(&QuotaUsage { quota, bytes, tags })
-        };
-        assert_eq!(percent(10, Some(1000), 4, Some(4)), 100);
-        assert_eq!(percent(u64::MAX, Some(u64::MAX), 1, None), 100);
-        assert_eq!(percent(85, Some(100), 9, None), 85);
     }
 }

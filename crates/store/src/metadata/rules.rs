@@ -115,9 +115,32 @@ impl QuotaUsage {
     /// Whether the use has reached four fifths of a limit.
     #[must_use]
     pub fn is_nearly_reached(&self) -> bool {
-        let reached = |used: u64, limit: Option<u64>| {
-            limit.is_some_and(|limit| u128::from(used) * 5 >= u128::from(limit) * 4)
+        self.percent() >= 80
+    }
+
+    /// The use of the limit that is nearest to its end, in percent.
+    #[must_use]
+    pub fn percent(&self) -> u128 {
+        let percent = |used: u64, limit: Option<u64>| {
+            limit.map_or(0, |limit| (u128::from(used) * 100).checked_div(limit.into()).unwrap_or(100))
         };
-        reached(self.bytes, self.quota.max_bytes) || reached(self.tags, self.quota.max_tags)
+        percent(self.bytes, self.quota.max_bytes).max(percent(self.tags, self.quota.max_tags))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_is_that_of_the_nearest_limit() {
+        let percent = |bytes, max_bytes, tags, max_tags| {
+            let quota = Quota { scope: "team".to_owned(), max_bytes, max_tags };
+            QuotaUsage { quota, bytes, tags }.percent()
+        };
+        assert_eq!(percent(10, Some(1000), 4, Some(4)), 100);
+        assert_eq!(percent(u64::MAX, Some(u64::MAX), 1, None), 100);
+        assert_eq!(percent(85, Some(100), 9, None), 85);
+        assert_eq!(percent(0, Some(0), 0, None), 100);
     }
 }

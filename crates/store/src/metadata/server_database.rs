@@ -166,26 +166,25 @@ fn connect(url: &DatabaseUrl) -> Result<Session, StoreError> {
 
 /// Takes the right to write, which the session holds until it ends. Returns `false` if another one has it.
 fn take_lock(session: &Session) -> Result<bool, StoreError> {
-    try_lock(session, LOCK)
+    try_lock(session, "PG_TRY_ADVISORY_LOCK", LOCK)
 }
 
-fn try_lock(session: &Session, key: i64) -> Result<bool, StoreError> {
-    let lock = "SELECT PG_TRY_ADVISORY_LOCK(CAST(?1 AS INT4),
-                    (SELECT CAST(oid AS INT4) FROM pg_namespace WHERE nspname = CURRENT_SCHEMA()))";
-    Ok(Sql::server(session).first(lock, params![key], |row| row.get(0))?.unwrap_or(false))
+fn try_lock(session: &Session, function: &str, key: i64) -> Result<bool, StoreError> {
+    let lock = format!(
+        "SELECT {function}(CAST(?1 AS INT4),
+             (SELECT CAST(oid AS INT4) FROM pg_namespace WHERE nspname = CURRENT_SCHEMA()))"
+    );
+    Ok(Sql::server(session).first(&lock, params![key], |row| row.get(0))?.unwrap_or(false))
 }
 
 /// Announces a replica until the session ends.
 pub(super) fn announce_replica(session: &Session) -> Result<(), StoreError> {
-    let lock = "SELECT PG_TRY_ADVISORY_LOCK_SHARED(CAST(?1 AS INT4),
-                    (SELECT CAST(oid AS INT4) FROM pg_namespace WHERE nspname = CURRENT_SCHEMA()))";
-    Sql::server(session).first(lock, params![REPLICAS], |row| row.get::<bool>(0))?;
-    Ok(())
+    try_lock(session, "PG_TRY_ADVISORY_LOCK_SHARED", REPLICAS).map(drop)
 }
 
 /// Whether a replica has announced itself. The session is not to be used afterwards.
 pub(super) fn has_replicas(session: &Session) -> Result<bool, StoreError> {
-    Ok(!try_lock(session, REPLICAS)?)
+    Ok(!try_lock(session, "PG_TRY_ADVISORY_LOCK", REPLICAS)?)
 }
 
 /// Whether no session has the right to write.

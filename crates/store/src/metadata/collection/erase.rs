@@ -4,6 +4,7 @@ use oci::{Digest, RepositoryName, Tag};
 
 use super::super::rows::erasures::{self, ErasureMark};
 use super::super::rows::repositories::find;
+use super::super::rows::tags;
 use super::super::sql::{Sql, params};
 use super::super::writer::Durability;
 use super::super::{Metadata, columns};
@@ -78,10 +79,12 @@ pub(super) fn erase(
     }
     let chosen = if everywhere { holding } else { vec![repository.clone()] };
     let bytes = holders::record(sql, blob)?.map_or(0, |(_, bytes)| bytes);
-    let mut tags = Vec::new();
+    let mut gone = Vec::new();
     for repository in &chosen {
-        let pointing = tags_of(sql, repository, blob)?;
-        tags.extend(pointing.into_iter().map(|tag| (repository.clone(), tag)));
+        if let Some(id) = find(sql, repository)? {
+            let pointing = tags::pointing_to(sql, id, blob)?;
+            gone.extend(pointing.into_iter().map(|tag| (repository.clone(), tag)));
+        }
         remove(sql, repository, blob)?;
     }
     removal::release_parts(sql, blob)?;
@@ -91,7 +94,8 @@ pub(super) fn erase(
     if content.is_some() {
         force_mark(sql, blob, digest)?;
     }
-    Ok(Some(Erased { repositories: chosen, held_by, tags, content, bytes }))
+    gone.sort();
+    Ok(Some(Erased { repositories: chosen, held_by, tags: gone, content, bytes }))
 }
 
 /// The repositories that hold content, also in their trash, by name.
@@ -103,16 +107,6 @@ fn holding(sql: Sql<'_>, blob: i64, limit: Option<usize>) -> Result<Vec<Reposito
          UNION SELECT repository FROM deleted_links WHERE blob = ?1
          ORDER BY name LIMIT ?2",
         params![blob, limit.map_or(i64::MAX, columns::limit_in)],
-        |row| columns::text(row, 0),
-    )
-}
-
-/// The tags of a repository that point to a manifest, by name.
-fn tags_of(sql: Sql<'_>, name: &RepositoryName, blob: i64) -> Result<Vec<Tag>, StoreError> {
-    let Some(id) = find(sql, name)? else { return Ok(Vec::new()) };
-    sql.all(
-        "SELECT name FROM tags WHERE repository = ?1 AND blob = ?2 ORDER BY name",
-        params![id, blob],
         |row| columns::text(row, 0),
     )
 }
